@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any, NamedTuple
-from weakref import WeakSet
 
 from graphc.frontend import trace as tracing
-from graphc.frontend.storage import Storage
-
-MADE: WeakSet[Storage] = WeakSet()  # memory made for one slot, which no other has been given
 
 
 class Table(dict[Any, Any]):

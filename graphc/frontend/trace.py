@@ -48,6 +48,7 @@ class Input:
     tensor: Tensor | None = None  # concrete: the first that showed this storage
     getter: Getter | None = None
     order: Shape = ()  # in which an argument lies, as the value is declared; () for row-major
+    rebound: int = -1  # of state in a place that the step rebinds: its number
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -106,7 +107,8 @@ class Trace:
         self.tables: list[Kept] = []  # hooks that the step changes
         self.inlined: list[Any] = []  # hooks that are traced, though they only look
         self.slots: list[Any] = []  # tables of optimizers that the step changes
-        self.replaced: set[Storage] = set()  # memory of slots that the step gives another value
+        self.rebound: dict[Storage, Any] = {}  # memory of what stood in places that it rebinds
+        self.places: list[Any] = []  # all such places, by number
         self.draws: dict[Any, int] = {}  # random draws taken by generator
         self._scalars: dict[tuple[Hashable, DType], Value] = {}
         self._before: dict[Any, Callable[[], None]] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphc.frontend import trace as tracing
-from graphc.frontend.table import MADE, Table, changing, told
+from graphc.frontend.table import Table, changing, told
 from graphc.frontend.tensor import Tensor
 
 
@@ -44,8 +44,6 @@ class SlotTable(Table):
     def __setitem__(self, key: Any, value: Any) -> None:
         if (old := self.get(key)) is not value:
             self._moved(old, value)
-        if isinstance(value, Tensor):
-            MADE.discard(value.storage)
         told(self, key)
         super().__setitem__(key, value)
 

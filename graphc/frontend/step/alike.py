@@ -18,6 +18,7 @@ from graphc.frontend.step.capture import Capture, Gradient, Joint
 from graphc.frontend.step.effects import Itself
 from graphc.frontend.step.guards import Same
 from graphc.frontend.step.signature import PLAIN, part, rebuilt
+from graphc.frontend.step.standing import Standing
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.told import Told
 from graphc.frontend.trace import Effect, Input
@@ -36,6 +37,7 @@ class Outline(NamedTuple):
     gradients: list[Gradient]
     joint: Joint | None
     fixed: dict[int, Tensor]
+    rebound: list[Standing]
     error: object
     conditions: list[str]  # on extents
 
@@ -44,7 +46,7 @@ def outline(taken: Capture) -> Outline:
     conditions = [*map(str, taken.pattern.extents.conditions.values())]
     return Outline(
         taken.graph, taken.inputs, taken.trace.after_commit, taken.tree, taken.gradients,
-        taken.joint, taken.fixed, taken.no_gradients, conditions,
+        taken.joint, taken.fixed, taken.rebound, taken.no_gradients, conditions,
     )  # fmt: skip
 
 
@@ -65,12 +67,17 @@ def _ends(x: Outline) -> Hashable:
     return (
         part(rebuilt(x.tree, _named, (Itself, HostValue)), tensors), tuple(map(Same, tensors)),
         joint, x.error is None, tuple(x.conditions),
-        tuple((i.role, Same(i.storage) if i.role == "state" else _token(i.getter), i.order)
+        tuple((i.role, _of_state(i) if i.role == "state" else _token(i.getter), i.order)
               for i in x.inputs),
+        tuple(r.token() for r in x.rebound),
         tuple(map(_token, x.actions)),
         tuple((Same(g.tensor), g.arg, g.index, g.adds) for g in x.gradients),
         tuple((k, Same(t)) for k, t in x.fixed.items()),
     )  # fmt: skip
+
+
+def _of_state(i: Input) -> Hashable:
+    return i.rebound if i.rebound >= 0 else Same(i.storage)
 
 
 def _named(x: Itself | HostValue) -> Hashable:

@@ -18,6 +18,7 @@ from graphc.frontend.step.capture import Capture, Joint
 from graphc.frontend.step.memory import Copies, address, fitting, row_major
 from graphc.frontend.step.native import Native
 from graphc.frontend.step.sources import OldGradient, Sources, State
+from graphc.frontend.step.standing import Standing
 from graphc.frontend.storage import Storage
 from graphc.frontend.tape import edge_of
 from graphc.frontend.tensor import Tensor, fresh
@@ -166,6 +167,7 @@ class Backward:
 
 def _kept_state(state: State) -> Kept:
     storage = state.tensor._grad.storage if isinstance(state, OldGradient) else state  # type: ignore[union-attr]  # `fits` asked
+    storage = state.value().storage if isinstance(state, Standing) else storage
     assert isinstance(storage, Storage) and storage.array is not None
     return Kept(storage.array, storage, storage.version)
 

@@ -25,8 +25,10 @@ from graphc.frontend.step.draws import python_draws, refuse_draws
 from graphc.frontend.step.finiteness import watched
 from graphc.frontend.step.numbers import HostNumber
 from graphc.frontend.step.observers import Inlined
+from graphc.frontend.step.rebound import choose, release
 from graphc.frontend.step.signature import alike, rebuilt
 from graphc.frontend.step.sizes import Openness, Pattern
+from graphc.frontend.step.standing import Standing
 from graphc.frontend.step.steptrace import SharedArgument, StepTrace
 from graphc.frontend.storage import Storage
 from graphc.frontend.tape import edge_of, freed_with
@@ -49,9 +51,10 @@ Watching = Callable[[], AbstractContextManager[None]]  # goes around the user's 
 class Output:
     """Where a returned traced tensor comes from, seen through `views`.
 
-    `index` numbers the outputs of the graph ("out"), the arguments ("arg") or the new gradients
-    ("grad"); `storage` is a state's ("state"), seen through `tensor` if it is attached to one that
-    requires grad. `slot` numbers those with a history. `itself`: the argument object, no alias.
+    `index` numbers the outputs of the graph ("out"), the arguments ("arg"), the new gradients
+    ("grad") or the places that the step rebinds ("place"); `storage` is a state's ("state"), seen
+    through `tensor` if it is attached to one that requires grad. `slot` numbers those with a
+    history. `itself`: the argument object, no alias.
     """
 
     source: str
@@ -126,6 +129,7 @@ class Capture:
     trace: StepTrace
     fixed: dict[int, Tensor]  # arguments that are state of this plan, by position
     pattern: Pattern  # the shapes of the arguments
+    rebound: list[Standing]  # places that the step rebinds, by number
     gradients: list[Gradient] = field(default_factory=list)
     joint: Joint | None = None
     no_gradients: AutogradError | None = None  # why the results have none
@@ -246,6 +250,7 @@ class _Capturing:
             trace.note_leaves()
             effects.hooks_changed(trace)
             effects.drop_unused(trace, result)
+            choose(trace, result)
             given = effects.carried_out(trace)
             tree = self._noted((result, given) if given else result)
             self.layouts = [layout_of(t) for t in self.outs]
@@ -255,10 +260,11 @@ class _Capturing:
             except AutogradError as e:  # as in eager, it is an error once backward is called
                 error = e
             graph = self._graph(joint)
+            rebound = release(trace)
         self.pattern.extents.tracing = False
         return Capture(
             self.name, graph, trace.inputs, tree, self.layouts, trace, self.fixed, self.pattern,
-            self.gradients, joint, error,
+            rebound, self.gradients, joint, error,
         )  # fmt: skip
 
     def _arguments(self) -> list[Tensor]:
@@ -289,12 +295,8 @@ class _Capturing:
 
     def _output(self, t: Tensor, shared: bool) -> Output | Tensor:
         trace, storage = self.trace, t.storage
-        if storage in trace.replaced:
-            raise Untraceable(
-                f"the step returns {t.name or t.spec}, which it then replaces in an optimizer",
-                why="the slot keeps its memory, so what is returned would change with it",
-                fix="return a copy of it: x.clone()",
-            )
+        if (place := trace.rebound.get(storage)) is not None:
+            return Output("place", place.number, t.views, itself=t is place.traced)
         if not t.is_traced:
             k = next((k for k, x in self.fixed.items() if x is t), -1)
             return t if k < 0 else Output("arg", k, itself=True)

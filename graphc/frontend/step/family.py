@@ -141,7 +141,9 @@ class Entry:
             self.backward = Backward(taken, taken.joint, family.split, family.native, sizes)
         native = family.native(family.graph, sizes)
         self.plan = Plan(taken, family.graph, native, spare, sizes)
-        self.results = Results(taken.tree, self.plan.out_types, taken.returned, sizes)
+        self.results = Results(
+            taken.tree, self.plan.out_types, taken.returned, sizes, taken.rebound
+        )
         self.has_effects = bool(taken.trace.effects)
         self.spent = SpentNode(taken.name, taken.no_gradients)
         self.words = Words()

@@ -11,6 +11,7 @@ from graphc.frontend import places
 from graphc.frontend.laid import as_lying
 from graphc.frontend.step.plan import Plan
 from graphc.frontend.step.sources import OldGradient, WrittenArgument
+from graphc.frontend.step.standing import Standing
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph
@@ -31,6 +32,8 @@ def inputs_of(plan: Plan, graph: Graph, leaves: Sequence[Tensor]) -> list[Array]
             state = next(states)
             if isinstance(state, Storage):
                 found.append(state.array)
+            elif isinstance(state, Standing):
+                found.append(state.value().array)
             elif isinstance(state, WrittenArgument):
                 found.append(_lying(leaves[state.arg], state.order))
             elif isinstance(state, OldGradient) and state.tensor._grad is not None:

@@ -168,6 +168,7 @@ class Latched:
         "__weakref__",
         "_at",
         "_count",
+        "_counts",
         "_latch",
         "_left",
         "_lock",
@@ -184,10 +185,12 @@ class Latched:
 
     def __init__(self, ready: Ready) -> None:
         words, held = ready.entry.words.table, ready.entry.words.held
+        standing, self._counts = ready.entry.words.standing, ready.entry.words.counts.tolist()
         at, count = places(), len(words)
         assert at is not None
         self.ready, self._at = ready, at
-        self._words = np.zeros((count + len(_process(ready, at)) + NATIVES, 2), np.int64)
+        rest = len(_process(ready, at)) + NATIVES + len(self._counts)
+        self._words = np.zeros((count + rest, 2), np.int64)
         self._words[:count], self._count = words, count
         self.device = device_of(ready.entry.units)
         self._tensors: list[Tensor | None] = [None] * RING
@@ -198,8 +201,8 @@ class Latched:
         self._ring = plan.results[0].ring
         rows, rests = _rows(ready)
         self._sets = np.zeros((RING, SET_CELLS), np.int64)
-        keep: tuple[Any, ...] = held, rows, rests, self._words, self._sets, self._tensors, plan
-        keep = *keep, lock.acquire, lock.release
+        keep: tuple[Any, ...] = held, standing, rows, rests, self._words, self._sets, self._tensors
+        keep = *keep, plan, lock.acquire, lock.release
         cells = {
             **_constants(at), "array": id(plan.place.kind), "thread": -1,
             "count": len(rows), "rows": rows.ctypes.data,
@@ -247,7 +250,7 @@ class Latched:
         latch.put("thread", -1)
         with running.lock:
             words = latch.words()
-            rest = [*_process(self.ready, self._at), *(words or ())]
+            rest = [*_process(self.ready, self._at), *(words or ()), *self._counts]
             if words is None:
                 return None
             self._words[self._count : (end := self._count + len(rest))] = rest

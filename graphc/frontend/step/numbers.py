@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from graphc.frontend.step.guards import Guard
+from graphc.frontend.step.standing import is_whole
 
 CHANGES = 2
 Place = int | str  # of an argument: its position or its keyword
@@ -54,6 +55,7 @@ class ReadNumbers:
 
     def __init__(self) -> None:
         self.loose: set[Line] = set()
+        self.moving: set[Line] = set()  # that have read one tensor, and another
         self._refused: set[Line] = set()
         self._changes: Counter[Line] = Counter()
 
@@ -61,6 +63,8 @@ class ReadNumbers:
         """Count what made a call miss; what has done so twice becomes loose."""
         for guard in changed:
             line = guard.label, guard.file, guard.line
+            if is_whole(guard.kept) and is_whole(guard.now()):
+                self.moving.add(line)
             if type(guard.kept) in (int, float) and type(guard.now()) is type(guard.kept):
                 self._changes[line] += 1
                 if self._changes[line] >= CHANGES and line not in self._refused:

@@ -47,6 +47,7 @@ from graphc.frontend.step.native import Native
 from graphc.frontend.step.recycled import Kept, Result
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.step.sources import NewGradient, OldGradient, Sources, State, WrittenArgument
+from graphc.frontend.step.standing import Seen, Standing, seen, writable
 from graphc.frontend.step.steptrace import Shown
 from graphc.frontend.storage import Clock, Storage, running
 from graphc.frontend.tensor import Tensor
@@ -80,7 +81,7 @@ class Plan:
         `spare` are gradients that this function's plans have made, by owner, for their memory."""
         sources = Sources(capture, graph, sizes)
         self.states = sources.states
-        self.fixed = capture.fixed
+        self.fixed, self.rebound = capture.fixed, capture.rebound
         self.out_types = [v.spec.at(sizes) for v, t in zip(graph.outs, graph.targets) if t is None]
         self.storages = {s for s in self.states if isinstance(s, Storage)}
         self.place = capture.trace.place
@@ -114,6 +115,8 @@ class Plan:
         self._written_args = [s.arg for s in written if isinstance(s, WrittenArgument)]
         self._moving = [(k, s) for k, s in enumerate(self.states) if not isinstance(s, Storage)]
         self._kept = {s.tensor for s in self.states if isinstance(s, OldGradient)}
+        self.standing: dict[Standing, Seen] = {}  # what the last call has left in each place
+        self._stood: list[tuple[Standing, Tensor]] = []  # what this one reads or writes there
         self.clock = Clock()  # of the storages that are written
         self.bound = Bound.NOWHERE
         self._pointers: list[int] = []  # of states, as bound
@@ -124,7 +127,7 @@ class Plan:
         """Whether all that moves is gradients of concrete tensors, which only `.grad` shows."""
         sources: set[str] = set()
         rebuilt(capture.tree, lambda o: sources.add(o.source), Output)
-        moving = all(isinstance(s, NewGradient) for _, s in self._moving)
+        moving = all(isinstance(s, NewGradient | Standing) for _, s in self._moving)
         owned = all(g.tensor is not None and not g.adds for g in self._gradients)
         return moving and owned and not self._kept and "grad" not in sources
 
@@ -158,6 +161,8 @@ class Plan:
                 return False
         if len(leaves) > 1 and any(apart(k, leaves) for k in self._written_args):
             return False
+        if self.rebound and not self._places_fit(leaves):
+            return False
         moved = self.places != (places := epoch.places)
         if moved and not all(shown.still(x) for x, shown in self._shown):
             return False
@@ -165,6 +170,19 @@ class Plan:
             return False
         if moved:
             self.places, self.bound = places, Bound.NOWHERE
+        return True
+
+    def _places_fit(self, leaves: Sequence[Tensor]) -> bool:
+        """Whether what stands in places is memory of its own, as it was in the trace."""
+        found = [at.value() for at in self.rebound]
+        others = self.storages | {x.storage for x in leaves}
+        for at, x in zip(self.rebound, found):
+            if at.first != at.number:
+                if found[at.first] is not x:
+                    return False
+            elif x.storage in others:
+                return False
+            others.add(x.storage)
         return True
 
     def _old_grads_fit(self, leaves: Sequence[Tensor], moved: bool) -> bool:
@@ -223,6 +241,7 @@ class Plan:
         if self.bound is Bound.FIXED and not self._moving:
             return [], []
         grads: list[Tensor] = []
+        self._stood = []
         copies = Copies(self.place)
         pointers = self._pointers.copy()
         if self.bound is not Bound.FIXED:
@@ -235,6 +254,9 @@ class Plan:
             if isinstance(state, NewGradient):
                 grads.append(grad := self._gradient(state, order))
                 pointers[k] = _storage_address(grad.storage, spec, order, copies)
+            elif isinstance(state, Standing):
+                x = self._standing(state, spec, order)
+                pointers[k] = _storage_address(x.storage, spec, order, copies)
             else:
                 pointers[k] = _array_address(_moving_array(state, leaves), spec, order, copies)
         if pointers != self._pointers:
@@ -246,8 +268,17 @@ class Plan:
         """What is known no more, because memory or gradients have moved."""
         if self.places != epoch.places:
             self.bound = Bound.NOWHERE
-        elif self.bound is Bound.STEADY and self._gradients_seen != epoch.gradients:
+        elif self.bound is Bound.STEADY and (
+            self._gradients_seen != epoch.gradients
+            or not all(known.stands_in(at) for at, known in self.standing.items())
+        ):
             self.bound = Bound.FIXED
+
+    def _standing(self, at: Standing, spec: TensorSpec, order: Shape) -> Tensor:
+        """The tensor of a place, or a copy that is to be written in its stead."""
+        x: Tensor = at.value() if at.put is None else writable(at, spec, order, self.place)
+        self._stood.append((at, x))
+        return x
 
     def _gradient(self, state: NewGradient, order: Shape) -> Tensor:
         """The gradient of last time if only its owner holds it, else new memory."""
@@ -272,6 +303,7 @@ class Plan:
         for state in self._written_others:
             _moving_storage(state, leaves).version += 1
         if grads is not None:
+            self._give_places()
             self._give_gradients(leaves, grads)
         for generator, count in self.draws:
             generator.advance(count)
@@ -285,6 +317,14 @@ class Plan:
     def _act(self) -> None:
         for action in self.actions:
             action()
+
+    def _give_places(self) -> None:
+        """Let places have the copies that were written for them."""
+        for at, x in self._stood:
+            if at.put is not None and at.value() is not x:
+                at.put(x)
+            self.standing[at] = seen(x)
+        self._stood = []
 
     def _give_gradients(self, leaves: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
         replaced = False

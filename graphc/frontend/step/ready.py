@@ -243,9 +243,9 @@ def prepared(entry: Entry, args: Sequence[Any], leaves: Sequence[Tensor]) -> Rea
         return None
     with running.lock:  # what is watched now stays alive until something else is
         ready = Ready(entry, arguments)  # notes the counters first: what moves from here on counts
-        entry.words.take(kept.always, plan.getters)
+        entry.words.take(kept.always, plan.getters, plan.standing)
         ready.watch(entry.words)
-        if not plan.native.watch(entry.words.table):
+        if not plan.native.watch(entry.words.all()):
             return None
     if not entry.fits(leaves) or entry.guards.sets[0] is not kept or not plan.rests():
         return None

@@ -7,6 +7,7 @@ from typing import Any
 
 from graphc.frontend.step.capture import Layout, Output
 from graphc.frontend.step.signature import rebuilt
+from graphc.frontend.step.standing import Standing
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.frontend.views import inverse, replay
@@ -38,11 +39,13 @@ class Results:
         types: Sequence[TensorSpec],
         layouts: Sequence[Layout],
         sizes: Evaluation,
+        places: Sequence[Standing],
     ) -> None:
-        """`types` are those of what the program stores, `layouts` tell how it is shown."""
+        """`types`: of what the program stores; `layouts`: how it is shown; `places`: those that the
+        step rebinds."""
         tree = rebuilt(tree, sizes, Unknown)
         self._tree = tree = rebuilt(tree, lambda o: o.at(sizes), Output)
-        self._types = types
+        self._types, self._places = types, places
         self._strided = {k: Strided(types[k], sizes(at)) for k, at in enumerate(layouts) if at[0]}
         bare = isinstance(tree, Output) and tree.source == "out" and not tree.views
         self.bare: Output | None = tree if bare and not self._strided else None
@@ -66,6 +69,9 @@ class Results:
                 base = made[o.index]
             elif o.source == "grad":
                 base = grads[o.index]
+            elif o.source == "place":
+                found = self._places[o.index].value()
+                base = found if o.itself else found.detach()
             else:
                 base = _shown(o, leaves)
             out = replay(base, o.views) if o.views else base

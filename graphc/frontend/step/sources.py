@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc.frontend.step.capture import Capture, Gradient
+from graphc.frontend.step.standing import Standing
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph, Value
@@ -37,7 +38,7 @@ class NewGradient:
     spec: TensorSpec
 
 
-State = Storage | WrittenArgument | OldGradient | NewGradient
+State = Storage | WrittenArgument | OldGradient | NewGradient | Standing
 
 
 class Sources:
@@ -73,6 +74,8 @@ def _known(capture: Capture, sizes: Evaluation) -> dict[Value, Any]:
         storage = item.storage
         if storage is None or item.role == "scalar":
             known[item.value] = item.getter
+        elif item.rebound >= 0:
+            known[item.value] = capture.rebound[item.rebound]
         elif item.role == "arg":
             known[item.value] = capture.trace.stand_ins[storage]
         else:

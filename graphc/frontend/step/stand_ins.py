@@ -37,6 +37,10 @@ class StandIns:
     def __contains__(self, place: Place) -> bool:
         return place in self._of
 
+    def moves(self, line: Line) -> bool:
+        """Whether a line has read one tensor in a call, and another in the next."""
+        return line in self._numbers.moving
+
     def loosened(
         self, place: Place, owner: Any, line: Line, rows: tuple[Row, ...], made: Callable[[], Any]
     ) -> tuple[Row, ...]:

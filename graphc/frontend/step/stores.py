@@ -183,7 +183,7 @@ class Stores:
                 flat = isinstance(
                     value, Tensor | HostValue | tuple
                 )  # other containers are held, too
-                if flat and place not in known and holds(trace, value, numbers=False):
+                if flat and place not in known and holds(trace, value, differs=False):
                     raise trace.refuse(
                         Untraceable(
                             f"the step leaves a tensor in `{reads.name(x)}`",
@@ -242,14 +242,16 @@ def copied(trace: Trace, x: Any, made: set[int]) -> bool:
     return isinstance(x, FIXED) or id(x) in made or holds(trace, x)
 
 
-def holds(trace: Trace, tree: Any, numbers: bool = True) -> bool:
-    """Whether a tensor of the trace is in it, or a size that differs from call to call."""
+def holds(trace: Trace, tree: Any, differs: bool = True) -> bool:
+    """Whether a tensor of the trace is in it or, if that counts, what differs from call to call: a
+    size, or the tensor of a place that is rebound."""
     found: list[bool] = []
 
     def look(x: Any) -> Any:
         of_trace = x.trace is trace if isinstance(x, HostValue) else None
         if of_trace is None:
-            of_trace = numbers if isinstance(x, Unknown) else x.storage.trace is trace
+            of_trace = differs if isinstance(x, Unknown) else x.storage.trace is trace
+            of_trace |= differs and isinstance(x, Tensor) and x.storage in trace.rebound
         found.append(of_trace)
         return x
 
@@ -316,6 +318,10 @@ def _set_cell(cell: Any, value: Any) -> None:
         del cell.cell_contents
     else:
         cell.cell_contents = value
+
+
+# What sets a place, given its owner and the value, and does nothing else.
+SETS = {set_attribute, set_by_object, set_item, _set_cell}
 
 
 def _method(c: Any, *args: Any, name: str, names: Sequence[str]) -> None:

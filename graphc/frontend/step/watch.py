@@ -21,7 +21,7 @@ from typing import Any, cast
 from graphc.errors import InvalidState
 from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
-from graphc.frontend.step import asked, counts, deep, lazy, printed, stack, writes
+from graphc.frontend.step import asked, counts, deep, lazy, printed, rebound, stack, writes
 from graphc.frontend.step.calls import Calls, imported
 from graphc.frontend.step.code import (
     BY_ARGUMENT,
@@ -94,6 +94,7 @@ class Watch:
             try:
                 yield
                 if isinstance(trace, StepTrace):
+                    rebound.find(trace, self.reads)
                     settle(trace, self.reads)
             finally:
                 self.reads.stores.undo(self.reads.made())

@@ -16,7 +16,7 @@ import ctypes
 import gc
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from operator import attrgetter
 from types import CellType, FunctionType, MappingProxyType
@@ -27,6 +27,8 @@ import numpy as np
 from graphc.frontend.step.found import HEAP_TYPE, item, own, special
 from graphc.frontend.step.guards import Guard
 from graphc.frontend.step.held import Whole
+from graphc.frontend.step.standing import Like, Seen, Standing
+from graphc.frontend.table import Table
 from graphc.frontend.told import Told
 from graphc.ir.types import Array
 
@@ -214,7 +216,8 @@ def of_guard(guard: Guard) -> list[Word] | None:
         return version(get.args[0]) if get.func is item else None
     if getattr(get, "__name__", "") in ("get", "__contains__"):
         table = getattr(get, "__self__", None)
-        return version(table) if type(table) in (dict, MappingProxyType) else None
+        known = type(table) in (dict, MappingProxyType) or isinstance(table, Table)
+        return version(table) if known else None
     return None
 
 
@@ -245,14 +248,28 @@ class Words:
         self.numbers = False  # whether numbers are read at each call
         self.table: Array = np.zeros((0, 2), np.int64)  # addresses, and what was there
         self.held: dict[int, Word | Slot] = {}  # the objects that they are in, by address
+        self.counts: Array = self.table  # of references, as `table`; of what `standing` holds
+        self.standing: Sequence[Seen] = ()
         self._moves: Counter[int] = Counter()
 
-    def take(self, guards: Iterable[Guard], numbers: Iterable[Any]) -> None:
-        """Watch what can be, as it is now."""
+    def take(
+        self,
+        guards: Iterable[Guard],
+        numbers: Iterable[Any],
+        standing: Mapping[Standing, Seen],
+    ) -> None:
+        """Watch what can be, as it is now; `standing`: tensors that stay in their places."""
         before = dict(self.table.tolist())
         held: dict[int, Word | Slot] = {}
         self.asked, self.numbers = [], False
+        getters = [at.row[0] for at in standing]
+        for at, known in standing.items():
+            place = Guard(at.label, "", 0, *at.row, known.tensor)
+            if not self._watch(of_guard(place), held):
+                self.asked.append(Guard(at.label, "", 0, known.stands_in, at, True))
         for guard in guards:
+            if type(guard.get) is Like and guard.get.get in getters:
+                continue  # that the very tensor is still there has been seen to
             words: Sequence[Word | Slot] | None = of_guard(guard)
             if any(self._moves[id(x[0]) + x[1]] for x in words or ()):
                 words = of_entry(guard) or words
@@ -264,6 +281,14 @@ class Words:
         rows = [(at, id(x[2]) if len(x) > 2 else word(at)) for at, x in held.items()]
         self._moves.update(at for at, now in rows if before.get(at, now) != now)
         self.table, self.held = np.array(rows, np.int64).reshape(-1, 2), held
+        written = [known for at, known in standing.items() if at.put is not None]
+        counts = [row for known in written for row in known.counts()]
+        self.counts = np.array(counts, np.int64).reshape(-1, 2)
+        self.standing = [*standing.values()]
+
+    def all(self) -> Array:
+        """Of a program that compares once memory is known to be where it was: counts, too."""
+        return np.concatenate([self.table, self.counts])
 
     def _watch(self, words: Sequence[Word | Slot] | None, held: dict[int, Word | Slot]) -> bool:
         """Hold the objects of these words; not of restless ones, which others change for reasons
