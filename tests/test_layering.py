@@ -42,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "accelerator": BASE | {"frontend", "cuda"},
     "compiler": BASE | {"frontend"},
     "_dynamo": {"compiler"},
-    "_higher_order_ops": {"frontend"},
+    "_higher_order_ops": BASE | {"frontend"},
     "distributions": BASE | {"ir", "frontend"},
     "distributed": BASE | {"frontend"},
     "func": BASE | {"frontend", "nn", "utils"},

@@ -26,7 +26,7 @@ from graphc.frontend.geometry import shown_strides
 from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.places import place_of
 from graphc.frontend.step.effects import Itself
-from graphc.frontend.step.found import contents
+from graphc.frontend.step.found import Row, contents
 from graphc.frontend.step.held import FIXED, Note, Place, Whole
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.signature import is_record, rebuilt, record
@@ -92,8 +92,8 @@ def _stand(trace: StepTrace, reads: Reads, group: list[tuple[Place, Note]]) -> N
         trace.flags.pop(x, None)
         like = Like(get, x)
         if place in reads.notes:
-            rows = (*note.rows[:-1], (like, subject, like.kept))
-            reads.notes[place] = note._replace(rows=rows)
+            last: Row = like, subject, like.kept
+            reads.notes[place] = note._replace(rows=(*note.rows[:-1], last))
         else:
             told = Told(partial(like, subject), note.owner, label=note.label)
             trace.guards.append((told, like.kept))
@@ -238,7 +238,6 @@ def _may_stay(trace: StepTrace, r: Rebound, new: Any) -> bool:
         and shown_strides(new) == shown_strides(x)
         and not new.requires_grad
         and new.grad_fn is None
-        and not trace.promotes_as_number(new)
     )
 
 
