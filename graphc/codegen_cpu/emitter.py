@@ -243,6 +243,11 @@ class Emitter:
         bits = self.value(f"bitcast <{lanes} x i1> {mask} to i{lanes}")
         return self.value(f"icmp ne i{lanes} {bits}, 0")
 
+    def all_lanes(self, mask: str, lanes: int) -> str:
+        """i1: whether the mask has no false lane."""
+        bits = self.once(f"bitcast <{lanes} x i1> {mask} to i{lanes}")
+        return self.once(f"icmp eq i{lanes} {bits}, -1")
+
     def leave(self) -> None:
         """Return, when what went past the caches has arrived."""
         if f"declare void @{FENCE}()" in self.declarations:

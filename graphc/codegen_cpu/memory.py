@@ -5,6 +5,8 @@ Where a mask or condition does not hold, loads give zero and stores do nothing.
 
 from __future__ import annotations
 
+from functools import partial
+
 from graphc.codegen_cpu.emitter import FENCE, Emitter, Vec, literal
 from graphc.codegen_cpu.integers import Int, Integers
 from graphc.codegen_cpu.masked import gather, masked_load, masked_store, scatter
@@ -72,7 +74,7 @@ def store(
     offsets: str = "", mask: str = "", add: bool = False, past: str = "false",
 ) -> None:  # fmt: skip
     """Store register values of `dtype`, or `add` them to what is there; where the i1 `past` holds,
-    a vector that is a whole line goes past the caches."""
+    a vector that is a whole line goes past the caches, if its mask, too, has all lanes."""
     e, t = f.e, in_memory(dtype, lanes)
     pointers = _pointers(e, t, pointer, offsets) if offsets else ""
     if add:
@@ -86,15 +88,24 @@ def store(
     raw = to_memory(e, dtype, lanes, x)
     if offsets:
         scatter(e, t, pointers, raw, mask)
-    elif mask:
-        masked_store(e, t, pointer, raw, mask)
     elif past == "false" or lanes * dtype.itemsize != LINE_BYTES:
-        e.do(f"store {t} {raw}, ptr {pointer}, align {dtype.itemsize}")
+        _store_near(e, t, pointer, raw, mask)
     else:
-        near = f"store {t} {raw}, ptr {pointer}, align {dtype.itemsize}"
         far = f"store {t} {raw}, ptr {pointer}, align {LINE_BYTES}, !nontemporal !0"
-        e.either(past, past=lambda: e.do(far), near=lambda: e.do(near))
+        near, whole = partial(_store_near, e, t, pointer, raw, mask), partial(e.do, far)
+
+        def of_all_lanes() -> None:
+            e.either(e.all_lanes(mask, lanes), whole=whole, rest=near)
+
+        e.either(past, past=of_all_lanes if mask else whole, near=near)
         e.declarations |= {"!0 = !{i32 1}", f"declare void @{FENCE}()"}
+
+
+def _store_near(e: Emitter, t: Vec, pointer: str, raw: str, mask: str) -> None:
+    if mask:
+        masked_store(e, t, pointer, raw, mask)
+    else:
+        e.do(f"store {t} {raw}, ptr {pointer}, align {t.bits // 8}")
 
 
 def _plain(e: Emitter, t: Vec, pointer: str, dtype: DType) -> str:

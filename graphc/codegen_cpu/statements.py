@@ -51,6 +51,7 @@ class Point:
     lanes: int = 1
     live: str = ""  # i1: accesses happen only where it holds; "" for always
     aligned: bool = True  # vectors begin at multiples of their lanes
+    mixed: bool = False  # masks are of all lanes but in the last vector
 
     @property
     def index(self) -> Mapping[str, Int]:
@@ -286,4 +287,6 @@ class Statements:
             mask = self._both(vector.mask, guarded, Vec("i1", lanes))
             offsets = self._offsets(s, point, copy, values)
         past = self.f.past.get(s.buffer, "false") if point.aligned else "false"
+        if mask and not (point.mixed and not guarded):
+            past = "false"
         memory.store(self.f, pointer, dtype, lanes, x, offsets, mask, s.add, past)

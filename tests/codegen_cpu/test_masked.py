@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -24,10 +26,12 @@ def rows(width: int, dtype: str = "f32") -> str:
     return ROWS.format(dtype=dtype, width=width)
 
 
+@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
 @pytest.mark.parametrize("dtype", ["f32", "f64", "bf16", "u8", "bool"])
-def test_lanes_of_a_known_number_are_stored_and_no_others(dtype: str) -> None:
+def test_lanes_of_a_known_number_are_stored_and_no_others(dtype: str, vector_bytes: int) -> None:
+    target = dataclasses.replace(Target.host(), vector_bytes=vector_bytes)
     kernels = [parse(rows(width, dtype)) for width in WIDTHS]
-    native, kind = Native(kernels), kernels[0].buffers[0].dtype.numpy
+    native, kind = Native(kernels, target), kernels[0].buffers[0].dtype.numpy
     x = (np.arange(7 * 40) % 2 + (0 if dtype == "bool" else 3)).astype(kind)
     for k, width in enumerate(WIDTHS):
         data = {"x": x, "o": np.zeros(7 * 40, kind)}

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 import graphc
+from graphc.codegen_cpu.map.lanes import plan
 from graphc.codegen_cpu.target import LINE_BYTES, Target
+from graphc.ir.kernel_interpret import run_kernel
+from graphc.ir.kernel_text import parse
+from graphc.ir.types import Array
+from tests.codegen_cpu.compiled_kernel import Native, module_text
 
 F = graphc.nn.functional
 WHOLE_LINES = Target.host().vector_bytes == LINE_BYTES
@@ -80,6 +85,56 @@ def test_large_buffers_go_past_the_caches() -> None:
     conv_step(image, weight)
     texts = [k.llvm for f in (step, conv_step) for k in f.kernels]
     assert any("!nontemporal" in text and "sfence" in text for text in texts)
+
+
+SCALED = """kernel scaled map (x: r f32, a: r f32, b: r f32, o: w f32 | s0, n, m | ) {
+  for i in n, c in m {
+    once {
+      %0: f32 = load x[i*s0 + c]
+      %1: f32 = load a[c]
+      %2: f32 = load b[c]
+      %3: f32 = sub %0 %1
+      %4: f32 = mul %3 %2
+      %5: f32 = add %4 %3
+      %6: f32 = mul %5 %4
+      %7: f32 = add %6 %1
+      %8: f32 = mul %7 %2
+      %9: f32 = add %8 %3
+      %10: f32 = sub %9 %6
+      store o[i*s0 + c] = %10
+    }
+  }
+}"""
+
+
+@pytest.mark.parametrize(("rows", "channels"), [(2900, 96), (11000, 24), (2700, 100), (40, 48)])
+def test_so_do_vectors_of_all_lanes_under_a_mask(rows: int, channels: int) -> None:
+    """One body serves whole vectors and the last one of a row, whatever the channels are."""
+    kernel = parse(SCALED)
+    assert plan(kernel, Target.host()).copies == 1
+    native, random = Native([kernel]), np.random.default_rng(0)
+    lengths = {"x": rows * channels, "a": channels, "b": channels, "o": rows * channels + 16}
+    data = {k: (random.integers(-8, 9, n) / 8).astype(np.float32) for k, n in lengths.items()}
+    sizes, want = {"s0": channels, "n": rows, "m": channels}, {k: v.copy() for k, v in data.items()}
+    run_kernel(kernel, want, sizes, {})
+    for threads in (1, 3):
+        got = {k: aligned(v) for k, v in data.items()}
+        native.run(got, sizes, {}, threads)
+        np.testing.assert_array_equal(got["o"], want["o"])
+
+
+def aligned(x: Array) -> Array:
+    """A copy that begins with a cache line."""
+    room = np.zeros(len(x) + LINE_BYTES, x.dtype)
+    first = -room.ctypes.data % LINE_BYTES // x.itemsize
+    room[first : first + len(x)] = x
+    return room[first : first + len(x)]
+
+
+@pytest.mark.skipif(not WHOLE_LINES, reason="vectors are no whole lines")
+def test_a_vector_under_a_mask_asks_whether_it_is_whole() -> None:
+    text = module_text([parse(SCALED)], Target.host())
+    assert "!nontemporal" in text and "@llvm.masked.store" in text
 
 
 def test_what_is_updated_in_place_stays_near() -> None:

@@ -243,9 +243,9 @@ class Template:
         f, span = self.frame, self._span()
         n = f.size(self.lane_axis.extent)
         if self.masks_all(n, self.plan.copies):
-            past = f.least(f.mul(stop, span), n)
+            past, mixed = f.least(f.mul(stop, span), n), replace(point, mixed=True)
             with self.loop(f.mul(start, span), past, span) as index:
-                self._lane_point([(index, self.rest_mask(index, n))], point)
+                self._lane_point([(index, self.rest_mask(index, n))], mixed)
             return
         full = f.div(n, span)
         end = f.least(stop, full)
