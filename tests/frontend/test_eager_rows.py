@@ -270,6 +270,7 @@ def draws() -> Iterator[Case]:
 EDGES: dict[str, Callable[[], Iterator[Case]]] = {
     "where": choices,
     "relu": lambda: floats((70, 80), (3,), (), (0, 4)),
+    "sigmoid": lambda: floats((70, 80), (3,), (), (0, 4)),
     "erf": lambda: floats((70, 80), (3,), (), (0, 4)),
     "erfc": lambda: floats((70, 80), (3,), (), (0, 4)),
     "expand": lambda: iter([([noise("f32", (3, 1, 4))], {"shape": (3, 5, 4)})]),
