@@ -85,6 +85,7 @@ def test_heads_of_one_product_are_read_as_they_lie(length: int, causal: bool) ->
         z = F.linear(y.transpose(1, 2).flatten(2).transpose(0, 1), w)
         nodes = [y.grad_fn, z.grad_fn]
         z.backward(graphc.sin(z.detach()))
+        assert x.grad is not None and w.grad is not None
         got = [t.numpy().tobytes() for t in (y.detach(), z.detach(), x.grad, w.grad)]
         return [*got, y.stride(), z.stride()], nodes
 

@@ -295,13 +295,18 @@ def _unrolled(
     carry, found = init, []
     rows = [unstacked(x) for x in tensors_of(moved)]
     for k in reversed(range(length)) if reverse else range(length):
-        now = iter([each[k] for each in rows])
-        after, y = combine_fn(carry, rebuilt(moved, lambda _, now=now: next(now)))
+        after, y = combine_fn(carry, _slices(moved, [each[k] for each in rows]))
         _check_carried(carry, after, "scan")
         carry = after
         found.append(y)
     ys = _stacked(found[::-1] if reverse else found)
     return rebuilt(carry, clone), ys  # not what the last slice gave: a hook sees its gradient alone
+
+
+def _slices(tree: Any, slices: Sequence[Tensor]) -> Any:
+    """The tree with these tensors in place of its own."""
+    left = iter(slices)
+    return rebuilt(tree, lambda _: next(left))
 
 
 def _looped(

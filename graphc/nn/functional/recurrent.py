@@ -51,10 +51,11 @@ def relu_step(x: Tensor, state: State, w: Weights) -> State:
 
 def lstm_step(x: Tensor, state: State, w: Weights) -> State:
     """Hochreiter and Schmidhuber 1997, with a forget gate; gates in the order i, f, g, o."""
+    h, c = state
     if modes.trace is None:
-        h, c = unstacked(_lstm_cell(x, *state, w.hidden, w.hidden_bias))
+        h, c = unstacked(_lstm_cell(x, h, c, w.hidden, w.hidden_bias))
     else:
-        h, c = _lstm_gates(x, *state, w.hidden, w.hidden_bias)
+        h, c = _lstm_gates(x, h, c, w.hidden, w.hidden_bias)
     return (h if w.project is None else linear(h, w.project)), c
 
 
