@@ -9,7 +9,8 @@ on the tape; it keeps what the derivative reads. Second derivatives are those of
 again as written.
 
 Inside a step's trace, on a GPU, under autocast, vmap, anomaly detection and hooks on saved tensors,
-and for operands that do not lie row by row, the function runs as written. So does what has effects
+and for operands that do not lie row by row (unless its result does anyhow), the function runs as
+written. So does what has effects
 besides its result, reads other tensors than its operands, or warns.
 """
 
@@ -52,15 +53,17 @@ PLAIN = frozenset({int, float, bool, str, DType})
 _plans: dict[Hashable, Plan | None] = {}
 
 
-def whole(name: str) -> Callable[[F], F]:
-    """Mark a pure function; its node on the tape is called `name`."""
+def whole(name: str, laid: bool = False) -> Callable[[F], F]:
+    """Mark a pure function; its node on the tape is called `name`. `laid`: it may be given operands
+    that lie in any order, or in one memory, for what it computes of them are products first, which
+    lie row by row."""
 
     def mark(function: F) -> F:
         @wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:
             if modes.trace is not None or watched():
                 return function(*args, **kwargs)
-            plan = _plan_of(name, function, args, kwargs)
+            plan = _plan_of(name, laid, function, args, kwargs)
             return function(*args, **kwargs) if plan is None else plan(args, kwargs)
 
         return cast(F, inside)
@@ -81,7 +84,11 @@ def watched() -> bool:
 
 
 def _plan_of(
-    name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    name: str,
+    laid: bool,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Plan | None:
     """The plan for operands like these; None if there is none."""
     grad = modes.grad
@@ -91,7 +98,7 @@ def _plan_of(
     for a in (*args, *kwargs.values()) if kwargs else args:
         if isinstance(a, Tensor):
             array, spec = a.array, a._spec
-            if array is None or a.storage.strides or not array.flags.c_contiguous:
+            if array is None or a.storage.strides or not (laid or array.flags.c_contiguous):
                 return None
             key += (spec.dtype, spec.shape, grad and a.requires_grad)
             storages.add(a.storage)
@@ -102,7 +109,7 @@ def _plan_of(
             key.append((type(a), *a))
         else:
             return None
-    if len(storages) < count:
+    if len(storages) < count and not laid:
         return None
     if kwargs:
         key += kwargs
@@ -155,7 +162,8 @@ def _traced(
     def stand_in(x: Any) -> Any:
         if not isinstance(x, Tensor):
             return x
-        seen.append(trace.argument(x, f"x{len(seen)}"))
+        alone = fresh(np.empty(x._spec.shape, x._spec.dtype.numpy), x._spec)  # no view, row by row
+        seen.append(trace.argument(alone.requires_grad_(x.requires_grad), f"x{len(seen)}"))
         return seen[-1]
 
     recorded = modes.grad

@@ -186,6 +186,13 @@ def rows_by_number() -> Iterator[Case]:
             for dtype in ("f32", "f64", "i64", "f16", "bf16"):
                 x = plain((3, *index, 4) if axis else (*index, 4), dtype)
                 yield [x, rng.integers(0, 6, index)], {"axis": axis, "length": 6}
+    for axis, many in ((1, 3), (2, 3), (1, 40)):  # of each place few terms, or not
+        shape = [50, 60, 60]
+        shape[axis] = 20 * many
+        at = rng.permutation(np.repeat(np.arange(20), many))
+        for dtype in ("f32", "i64"):
+            yield [plain(tuple(shape), dtype), at], {"axis": axis, "length": 25}
+            yield [plain(tuple(shape), dtype), at.astype(np.uint8)], {"axis": axis, "length": 25}
 
 
 def along(value: bool) -> Iterator[Case]:
@@ -263,6 +270,7 @@ def draws() -> Iterator[Case]:
 EDGES: dict[str, Callable[[], Iterator[Case]]] = {
     "where": choices,
     "relu": lambda: floats((70, 80), (3,), (), (0, 4)),
+    "sigmoid": lambda: floats((70, 80), (3,), (), (0, 4)),
     "erf": lambda: floats((70, 80), (3,), (), (0, 4)),
     "erfc": lambda: floats((70, 80), (3,), (), (0, 4)),
     "expand": lambda: iter([([noise("f32", (3, 1, 4))], {"shape": (3, 5, 4)})]),

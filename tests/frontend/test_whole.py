@@ -73,6 +73,41 @@ def test_bits_are_those_of_one_operation_at_a_time(name: str) -> None:
         assert type(node) is whole.Whole and got == expected
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("length", [7, 64])
+def test_heads_of_one_product_are_read_as_they_lie(length: int, causal: bool) -> None:
+    """Queries, keys and values are views of one tensor, turned."""
+
+    def step() -> tuple[list[Any], list[Any]]:
+        x, w = operands(((4, length, 3 * 4 * 16), (9, 4 * 16)))
+        q, k, v = (t.view(4, length, 4, 16).transpose(1, 2) for t in x.chunk(3, -1))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        z = F.linear(y.transpose(1, 2).flatten(2).transpose(0, 1), w)
+        nodes = [y.grad_fn, z.grad_fn]
+        z.backward(graphc.sin(z.detach()))
+        assert x.grad is not None and w.grad is not None
+        got = [t.numpy().tobytes() for t in (y.detach(), z.detach(), x.grad, w.grad)]
+        return [*got, y.stride(), z.stride()], nodes
+
+    with saved_tensors_hooks(lambda x: x, lambda x: x):
+        expected, nodes = step()
+    assert OpNode in map(type, nodes)
+    for _ in range(4):
+        got, nodes = step()
+        assert got == expected and {*map(type, nodes)} == {whole.Whole}
+
+
+def test_a_write_to_what_shares_memory_with_an_operand_is_seen() -> None:
+    (x,) = operands(((2, 5, 12),))
+    y = x * 1
+    q, k, v = y.chunk(3, -1)
+    out = F.scaled_dot_product_attention(q, k, v)
+    with graphc.no_grad():
+        y[0, 0, 0] = 1.0
+    with pytest.raises(RuntimeError, match="changed by an in-place operation"):
+        out.sum().backward()
+
+
 @pytest.mark.parametrize("name", ["cross_entropy", "layer_norm", "softmax", "attention"])
 def test_second_derivatives(name: str) -> None:
     function, shapes = CALLS[name]

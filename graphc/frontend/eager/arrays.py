@@ -43,6 +43,14 @@ def relu(x: Array) -> Array:
     return where(x < 0, np.zeros((), x.dtype), x)
 
 
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)) without overflow: one division, and a choice without branches."""
+    e = np.exp(-np.abs(x))
+    above = where(np.asarray(x >= 0), np.ones((), e.dtype), e)
+    e += 1
+    return np.asarray(above / e, x.dtype)
+
+
 # ---- views ---------------------------------------------------------------------------------------
 
 
@@ -173,9 +181,34 @@ def _rows_in_order(x: Array, index: Array, axis: int, length: int) -> Array | No
     return out
 
 
+def _by_turns(x: Array, index: Array, axis: int, length: int) -> Array | None:
+    """The sums where each place gets few terms, as in what is resized: the first term of all places
+    at a time, then the second; else None. In order, as `np.add.at` adds, in a twentieth of the time
+    where places do not stand first."""
+    if index.ndim != 1 or not index.size or x.size < MANY:
+        return None
+    if index.min() < 0 or index.max() >= length:
+        return None
+    counts = np.bincount(index, minlength=length)
+    most = int(counts.max())
+    if most > SHORT:
+        return None
+    order = np.argsort(index, kind="stable")
+    places = index[order]
+    turn = np.arange(index.size) - (np.cumsum(counts) - counts)[places]
+    before = (slice(None),) * axis
+    out = np.zeros((*x.shape[:axis], length, *x.shape[axis + 1 :]), wide(x, most))
+    for k in range(most):
+        now = turn == k
+        out[(*before, places[now])] += x[(*before, order[now])]
+    return out.astype(x.dtype, copy=False)
+
+
 def scatter_add(x: Array, index: Array, *, axis: int, length: int) -> Array:
     """Few terms need no wide sums."""
     out = _rows_in_order(x, index, axis, length)
+    if out is None:
+        out = _by_turns(x, index, axis, length)
     if out is not None:
         return out
     out = indexing.add_rows(x, index, axis, length, wide(x, index.size))

@@ -14,6 +14,7 @@ from graphc.ir.types import Array
 FAST: dict[str, Callable[..., Array]] = {
     "relu": arrays.relu,
     "where": arrays.where,
+    "sigmoid": arrays.sigmoid,
     "erf": compiled.erf,
     "erfc": compiled.erfc,
     "expand": arrays.expand,

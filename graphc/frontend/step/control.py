@@ -10,7 +10,6 @@ from constants; from there on the host runs its trips (`whiles.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from graphc.errors import (
@@ -27,6 +26,7 @@ from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.tape import LeafNode, RuleNode, attach, edge_of
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Trace
+from graphc.frontend.unstacked import unstacked
 from graphc.ir.graph import Graph, topological
 from graphc.ir.interpret import interpret
 from graphc.passes.autodiff import Cotangents, Edge, backpropagate, next_number
@@ -293,13 +293,20 @@ def _unrolled(
     combine_fn: Function, init: Any, moved: Any, length: int, reverse: bool
 ) -> tuple[Any, Any]:
     carry, found = init, []
+    rows = [unstacked(x) for x in tensors_of(moved)]
     for k in reversed(range(length)) if reverse else range(length):
-        after, y = combine_fn(carry, rebuilt(moved, partial(_row, k)))
+        after, y = combine_fn(carry, _slices(moved, [each[k] for each in rows]))
         _check_carried(carry, after, "scan")
         carry = after
         found.append(y)
     ys = _stacked(found[::-1] if reverse else found)
     return rebuilt(carry, clone), ys  # not what the last slice gave: a hook sees its gradient alone
+
+
+def _slices(tree: Any, slices: Sequence[Tensor]) -> Any:
+    """The tree with these tensors in place of its own."""
+    left = iter(slices)
+    return rebuilt(tree, lambda _: next(left))
 
 
 def _looped(
@@ -337,10 +344,6 @@ AGAIN = (DONE[1], DONE[2])  # what unrolled code does right
 def _plain(tree: Any) -> Any:
     """All that is not a tensor."""
     return rebuilt(tree, lambda _: None)
-
-
-def _row(k: int, x: Tensor) -> Tensor:
-    return x[k]
 
 
 def _stacked(found: Sequence[Any]) -> Any:

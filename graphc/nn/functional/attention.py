@@ -16,7 +16,7 @@ from graphc.nn.functional.dropout import dropout
 __all__ = ["scaled_dot_product_attention"]
 
 
-@whole("scaled_dot_product_attention")
+@whole("scaled_dot_product_attention", laid=True)
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,

@@ -12,7 +12,7 @@ from graphc.frontend.whole import whole
 __all__ = ["bilinear", "linear"]
 
 
-@whole("addmm")
+@whole("addmm", laid=True)
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x [..., K], weight [N, K], bias [N] -> [..., N]. Raises ShapeMismatch if the Ks differ."""
     if not isinstance(input, Tensor):

@@ -11,9 +11,13 @@ from typing import NamedTuple
 
 from graphc.frontend.api.creation import arange
 from graphc.frontend.api.elementwise import where
+from graphc.frontend.api.shapes import stack
 from graphc.frontend.autocast import aware
+from graphc.frontend.modes import modes
 from graphc.frontend.step.control import scan
 from graphc.frontend.tensor import Tensor
+from graphc.frontend.unstacked import unstacked
+from graphc.frontend.whole import whole
 from graphc.nn.functional.activation import relu
 from graphc.nn.functional.linear import linear
 
@@ -33,7 +37,12 @@ class Weights(NamedTuple):
 
 def tanh_step(x: Tensor, state: State, w: Weights) -> State:
     """h' = tanh(x + W h + b); x is the input's product, bias included."""
-    return ((x + linear(state[0], w.hidden, w.hidden_bias)).tanh(),)
+    return (_tanh_cell(x, state[0], w.hidden, w.hidden_bias),)
+
+
+@whole("rnn_tanh_cell")
+def _tanh_cell(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return (x + linear(h, weight, bias)).tanh()
 
 
 def relu_step(x: Tensor, state: State, w: Weights) -> State:
@@ -43,20 +52,39 @@ def relu_step(x: Tensor, state: State, w: Weights) -> State:
 def lstm_step(x: Tensor, state: State, w: Weights) -> State:
     """Hochreiter and Schmidhuber 1997, with a forget gate; gates in the order i, f, g, o."""
     h, c = state
-    i, f, g, o = (x + linear(h, w.hidden, w.hidden_bias)).chunk(4, -1)
-    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-    h = o.sigmoid() * c.tanh()
+    if modes.trace is None:
+        h, c = unstacked(_lstm_cell(x, h, c, w.hidden, w.hidden_bias))
+    else:
+        h, c = _lstm_gates(x, h, c, w.hidden, w.hidden_bias)
     return (h if w.project is None else linear(h, w.project)), c
+
+
+def _lstm_gates(
+    x: Tensor, h: Tensor, c: Tensor, weight: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    i, f, g, o = (x + linear(h, weight, bias)).chunk(4, -1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+@whole("lstm_cell")
+def _lstm_cell(x: Tensor, h: Tensor, c: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Both as one tensor [2,...]: a whole function has one result."""
+    return stack(_lstm_gates(x, h, c, weight, bias))
 
 
 def gru_step(x: Tensor, state: State, w: Weights) -> State:
     """Cho et al. 2014, with the reset gate behind the product; gates in the order r, z, n."""
-    (h,) = state
+    return (_gru_cell(x, state[0], w.hidden, w.hidden_bias),)
+
+
+@whole("gru_cell")
+def _gru_cell(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     r, z, n = x.chunk(3, -1)
-    hr, hz, hn = linear(h, w.hidden, w.hidden_bias).chunk(3, -1)
+    hr, hz, hn = linear(h, weight, bias).chunk(3, -1)
     r, z = (r + hr).sigmoid(), (z + hz).sigmoid()
     n = (n + r * hn).tanh()
-    return (n + z * (h - n),)
+    return n + z * (h - n)
 
 
 STEPS: dict[str, Step] = {
