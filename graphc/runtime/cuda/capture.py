@@ -63,7 +63,27 @@ class Forgotten(NamedTuple):
         driver.Discard(self.address, self.size_bytes, stream)
 
 
-Startable = Ready | Report | Forgotten
+class Move(NamedTuple):
+    """A copy within the device."""
+
+    target: int
+    source: int
+    size_bytes: int
+
+    def start(self, driver: Driver, stream: int) -> None:
+        driver.MemcpyDtoDAsync(self.target, self.source, self.size_bytes, stream)
+
+
+class Replay(NamedTuple):
+    """Launches that were recorded, or are otherwise started as one."""
+
+    started: Started
+
+    def start(self, driver: Driver, stream: int) -> None:
+        self.started.start()
+
+
+Startable = Ready | Report | Forgotten | Move | Replay
 
 
 class Recorded:
@@ -134,6 +154,14 @@ class Recordings:
         self.last = key, found
         return found
 
+    @property
+    def wanders(self) -> bool:
+        """Whether addresses have been others so often that no more are recorded."""
+        return self.captures >= MOST_CAPTURES
+
+    def known(self, key: Key) -> bool:
+        return key in self._kept
+
     def all_as_graphs(self) -> None:
         """From now on one launch is a graph, too, which native code can start."""
         self._least = 1
@@ -143,7 +171,7 @@ class Recordings:
     def _made(self, key: Key, make: Callable[[], list[list[Startable]]]) -> list[Started]:
         parts = make()
         found: list[Started]
-        if self.captures >= MOST_CAPTURES or max(map(launches, parts)) < self._least:
+        if self.wanders or max(map(launches, parts)) < self._least:
             found = [Direct(self._driver, self._stream, part) for part in parts]
         else:
             found = [

@@ -31,6 +31,7 @@ from graphc.ir.kernel import Operand
 from graphc.ir.program import Launch, Program
 from graphc.ir.types import Array, Scalar, Shape
 from graphc.runtime import routines
+from graphc.runtime.cuda.apart import Apart
 from graphc.runtime.cuda.capture import (
     Forgotten,
     Ready,
@@ -109,6 +110,7 @@ class CudaExecutable:
         )
         self._functions = [engine.device.function(x) if x is not None else 0 for x in images]
         self._parts = parts_of(images)
+        self._apart = Apart(program if len(self._parts) == 1 else None, self._device)
         self._may_fail = any(x.kernel.may_fail() for x in program.launches if not x.kernel.call)
         self._scratch = self._most(lambda image, programs: sum(scratches(image, programs)))
         self._counters = ALIGN + aligned(CELL_BYTES * self._scalars)  # where they are in the block
@@ -164,7 +166,7 @@ class CudaExecutable:
                 _timed[-1].append(Mean(self.program, self._clocked(places)))
                 return
             key = base, self._states, *outs, *args
-            started = self._recordings.at(key, lambda: self._launches(places))
+            started = self._apart.at(self._recordings, key, places, self._launches)
             ready = iter(started)
             if self._graphs is not None:
                 self._recorded()
