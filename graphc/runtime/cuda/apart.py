@@ -26,7 +26,7 @@ class Part(NamedTuple):
     """An argument or result: its number in its space, its size, and where its own memory is."""
 
     space: str
-    index: int
+    number: int
     size_bytes: int
     offset: int
 
@@ -61,14 +61,14 @@ class Apart:
             self._memory = self._device.allocate(last.offset + last.size_bytes)
         found = {space: [*addresses] for space, addresses in places.items()}
         for p in self._parts:
-            found[p.space][p.index] = self._memory.address + p.offset
+            found[p.space][p.number] = self._memory.address + p.offset
         return {space: tuple(addresses) for space, addresses in found.items()}
 
     def _around(self, graph: Started, given: Places, own: Places) -> Started:
         """The graph over its `own` places, with the copies from and to those that are given."""
         before, after = list[Startable](), list[Startable]()
         for p in self._parts:
-            ends = own[p.space][p.index], given[p.space][p.index]
+            ends = own[p.space][p.number], given[p.space][p.number]
             if p.space == "arg":
                 before.append(Move(*ends, p.size_bytes))
             else:
