@@ -211,6 +211,20 @@ def test_the_current_one_is_where_things_are_made(two: TwoGpus) -> None:
     assert (x * 2).sum().item() == 2000
 
 
+def test_an_event_is_of_the_gpu_whose_stream_records_it(two: TwoGpus) -> None:
+    event, other = cuda.Event(), cuda.Stream(1)
+    assert event.query()
+    event.synchronize()
+    event.wait(other)
+    event.record(other)
+    event.wait(cuda.Stream(0))
+    event.synchronize()
+    assert event.query()
+    with pytest.raises(RuntimeError, match="an event of cuda:1 is recorded in a stream of cuda:0"):
+        event.record(cuda.Stream(0))
+    assert graphc.ones(3, device="cuda").sum().item() == 3
+
+
 def test_a_failed_check_is_the_others_affair_alone(two: TwoGpus) -> None:
     table = graphc.ones(5, device="cuda:1")
     step: Any = graphc.compile(lambda k: table[k].sum())
