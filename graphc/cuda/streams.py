@@ -96,29 +96,42 @@ class Event:
     ) -> None:
         if interprocess:
             raise Unsupported("an event cannot be shared with another process")
-        gpu = the_device(None)
-        self._gpu, self._timing, self._recorded = gpu, enable_timing, False
-        self.cuda_event = gpu.driver.EventCreate(enable_timing)
-        weakref.finalize(self, gpu.driver.EventDestroy, self.cuda_event).atexit = False
+        self._gpu, self._timing, self._recorded = the_device(None), enable_timing, False
+        self.cuda_event = 0  # of the GPU whose stream records it first
 
     def record(self, stream: Stream | None = None) -> None:
         stream = current_stream(self._gpu.index) if stream is None else stream
+        stream._gpu.enter()
         stream._reap()
+        if not self.cuda_event:
+            self._gpu = stream._gpu
+            driver = self._gpu.driver
+            self.cuda_event = driver.EventCreate(self._timing)
+            weakref.finalize(self, driver.EventDestroy, self.cuda_event).atexit = False
+        elif self._gpu is not stream._gpu:
+            raise InvalidState(
+                f"an event of cuda:{self._gpu.index} is recorded in a stream of {stream.device}",
+                why="CUDA keeps an event to the GPU that recorded it first",
+                fix="make an event for each GPU",
+            )
         self._gpu.driver.EventRecord(self.cuda_event, stream.cuda_stream)
         self._recorded = True
 
     def wait(self, stream: Stream | None = None) -> None:
         """Later work of the stream comes behind this point."""
+        if not self._recorded:
+            return
         stream = current_stream(self._gpu.index) if stream is None else stream
         self._gpu.driver.StreamWaitEvent(stream.cuda_stream, self.cuda_event)
-        if current_stream(self._gpu.index) == stream:
-            self._gpu.driver.StreamWaitEvent(self._gpu.stream, self.cuda_event)
+        if current_stream(stream._gpu.index) == stream:
+            self._gpu.driver.StreamWaitEvent(stream._gpu.stream, self.cuda_event)
 
     def query(self) -> bool:
-        return self._gpu.driver.EventQuery(self.cuda_event)
+        return not self._recorded or self._gpu.driver.EventQuery(self.cuda_event)
 
     def synchronize(self) -> None:
-        self._gpu.driver.EventSynchronize(self.cuda_event)
+        if self._recorded:
+            self._gpu.driver.EventSynchronize(self.cuda_event)
         self._gpu.pending.glance()
 
     def elapsed_time(self, end_event: Event) -> float:

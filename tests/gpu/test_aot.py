@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -134,6 +135,38 @@ def test_an_image_is_compiled_once_and_found_on_disk(tmp_path: Path, pool: Pool)
     second = GpuLibrary(Arch("sm_80"), cache, pool)
     assert second.images([POINTWISE, ROW_SUM]) == [made[0], made[2]]
     assert (second.compiled, second.hits) == (0, 2)
+
+
+def test_a_line_tells_how_many_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After two seconds, and where somebody looks."""
+    told: list[Any] = []
+
+    class Line:
+        def __init__(self, **options: Any) -> None:
+            told.append(options)
+
+        def __enter__(self) -> Line:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            told.append("end")
+
+        def update(self) -> None:
+            told.append("one")
+
+    class Instant:
+        def compile(self, sources: Any, arch: str, done: Callable[[], object]) -> Any:
+            for k, source in enumerate(sources):
+                done()
+                yield k, Image(source, arch, cubin=b"x")
+
+    monkeypatch.setattr("tqdm.tqdm", Line)
+    library = GpuLibrary(Arch("sm_80"), pool=cast(Pool, Instant()))
+    library.images([POINTWISE, ROW_SUM])
+    library.images([POINTWISE])  # is there
+    (options, *rest) = told
+    assert rest == ["one", "one", "end"] and options["total"] == 2
+    assert options["delay"] == 2.0 and options["disable"] is None
 
 
 def test_a_source_that_differs_in_its_grid_shares_the_code(tmp_path: Path, pool: Pool) -> None:

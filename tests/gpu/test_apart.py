@@ -113,4 +113,4 @@ def test_only_what_is_read_or_given_is_copied() -> None:
         assert {p.space for p in parts} == found
         sizes = {p.size_bytes for p in parts if p.space == "arg"}
         assert sizes == ({64} if count == 7 else {64, 8 << 20} if count == 9 else set())
-        assert all(p.index != 1 for p in parts)
+        assert all(p.number != 1 for p in parts)

@@ -57,6 +57,7 @@ def test_every_kernel_has_text(name: str) -> None:
     for kernel, sizes in kernels(name):
         source = emit(kernel, sizes, TARGET)
         compile(source.text, source.name, "exec")
+        assert not [x for x in source.text.splitlines() if "atomic" in x and "error" not in x]
         assert emit(kernel, sizes, TARGET) == source
         forms[plan(kernel, sizes, TARGET).form] += 1
     assert forms

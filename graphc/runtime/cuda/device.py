@@ -15,7 +15,7 @@ from graphc.runtime.cuda import probe
 from graphc.runtime.cuda.driver import DeviceAttribute, Driver, FunctionAttribute
 from graphc.runtime.cuda.memory import Allocation, Allocator, recorded
 from graphc.runtime.cuda.pending import Cells, Pending
-from graphc.runtime.cuda.pinned import Pinned
+from graphc.runtime.cuda.pinned import shared
 
 SHARED_BYTES = 48 << 10  # what a kernel may use without asking
 
@@ -81,14 +81,14 @@ class Device:
         self.driver, self.index = driver, index
         handle = driver.DeviceGet(index)
         self.context = driver.DevicePrimaryCtxRetain(handle)
-        driver.CtxSetCurrent(self.context)
+        self.enter()
         self.properties = properties(driver, handle)
         self.arch = self.properties.arch
         self.stream = driver.StreamCreateWithPriority()
         self.copy_stream = driver.StreamCreateWithPriority()
         self.capture_stream = driver.StreamCreateWithPriority()
         self.allocator = Allocator(driver)
-        self.host = Pinned(driver)
+        self.host = shared(driver)
         self.pending = Pending()
         self.cells = Cells(lambda shape: self.host.array(shape, np.dtype(np.int64)))
         self._functions: dict[Image, int] = {}
@@ -107,6 +107,7 @@ class Device:
         found = self._functions.get(image)
         if found is not None:
             return found
+        self.enter()
         module = self.driver.ModuleLoadData(image)
         function = self.driver.ModuleGetFunction(module, image.entry or image.source.name)
         if image.shared_bytes > SHARED_BYTES:
@@ -117,15 +118,17 @@ class Device:
         self._functions[image] = function
         return function
 
-    # ---- memory, in the order of `stream`
+    # ---- memory, in the order of `stream`; another GPU's may have been looked at meanwhile
 
     def allocate(self, size_bytes: int) -> Allocation:
+        self.enter()
         return self.allocator.allocate(size_bytes, self.stream)
 
     def upload(self, address: int, source: Array, wait: bool = True) -> None:
         """Copy a dense array of the host. Pinned memory is read later, unless this is to `wait`;
         any other may be changed when this returns."""
         if source.nbytes:
+            self.enter()
             self.driver.MemcpyHtoDAsync(address, source.ctypes.data, source.nbytes, self.stream)
             if wait and self.host.holds(source):
                 self.driver.StreamSynchronize(self.stream)
@@ -137,6 +140,7 @@ class Device:
         this and in front of what is started later; None of any other memory."""
         if not source.nbytes or not source.flags.c_contiguous or not self.host.holds(source):
             return None
+        self.enter()
         driver, beside = self.driver, self.copy_stream
         block = self.allocator.allocate(source.nbytes, beside)
         block.used_by(self.stream)
@@ -150,16 +154,19 @@ class Device:
     def download(self, target: Array, address: int) -> None:
         """Copy to a dense array of the host, and wait for it."""
         if target.nbytes:
+            self.enter()
             self.driver.MemcpyDtoHAsync(target.ctypes.data, address, target.nbytes, self.stream)
             self.wait()
 
     def move(self, target: int, source: int, size_bytes: int) -> None:
         if size_bytes:
+            self.enter()
             self.driver.MemcpyDtoDAsync(target, source, size_bytes, self.stream)
 
     def set(self, address: int, word: bytes, count: int) -> None:
         """`count` words of 1, 2 or 4 bytes."""
         if count:
+            self.enter()
             value = int.from_bytes(word, "little")
             by_width = {
                 1: self.driver.MemsetD8Async,
@@ -179,7 +186,7 @@ class Device:
 
     def synchronize(self) -> None:
         """Wait for all work of the device; raises what has failed of it."""
-        self.driver.CtxSetCurrent(self.context)
+        self.enter()
         self.pending.through(self.driver.CtxSynchronize)
 
 

@@ -1,9 +1,8 @@
 """Pinned memory of the host for arrays, kept and handed out again.
 
 To give it back makes the driver wait for all work of the device, so it is kept, as PyTorch's is.
-What a copy may still read is not handed out: each piece comes back with events behind all that the
-streams which read it have got by then. Sizes are powers of two, so that batches of any size share a
-few pieces.
+What a copy may still read is not handed out: an event behind each stream's last copy tells. Sizes
+are powers of two, so that batches of any size share a few pieces. All GPUs may read all of it.
 """
 
 from __future__ import annotations
@@ -20,17 +19,16 @@ import numpy as np
 
 from graphc.ir.types import Array
 from graphc.runtime.cuda.driver import Driver
-from graphc.runtime.cuda.memory import recorded
 
 SMALLEST = 512  # bytes of a piece
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Memory that an array is in: its bytes, and the streams that were told to read it."""
+    """Memory that an array is in: its bytes, and an event for each stream that was told to read."""
 
     size: int
-    streams: set[int] = field(default_factory=set)
+    events: dict[int, int] = field(default_factory=dict)
 
 
 class Piece(NamedTuple):
@@ -41,7 +39,7 @@ class Piece(NamedTuple):
 
 
 class Pinned:
-    """The pinned arrays of one device."""
+    """The pinned arrays of a driver."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -65,9 +63,11 @@ class Pinned:
         return self._use(array) is not None
 
     def read_by(self, stream: int, array: Array) -> None:
-        """The stream was told to read it, if it is pinned."""
+        """The stream, of the context that is this thread's, was told to read it just now."""
         if (use := self._use(array)) is not None:
-            use.streams.add(stream)
+            if stream not in use.events:
+                use.events[stream] = self._driver.EventCreate()
+            self._driver.EventRecord(use.events[stream], stream)
 
     def _use(self, array: Array) -> Use | None:
         start, end = array.ctypes.data, array.ctypes.data + array.nbytes
@@ -100,12 +100,20 @@ class Pinned:
     def _collect(self) -> None:
         while self._dropped:
             address, use = self._dropped.popleft()
-            events = tuple(recorded(self._driver, stream) for stream in use.streams)
-            self._free.setdefault(use.size, []).append(Piece(address, events))
+            piece = Piece(address, tuple(use.events.values()))
+            self._free.setdefault(use.size, []).append(piece)
 
     def _drop(self, address: int) -> None:
         """Wherever the garbage collector runs, in a capture even: no call of the driver is made."""
         self._dropped.append((address, self._used.pop(address)))
+
+
+_shared: weakref.WeakValueDictionary[int, Pinned] = weakref.WeakValueDictionary()
+
+
+def shared(driver: Driver) -> Pinned:
+    """The one of a driver, for all of its GPUs, one of which has it."""
+    return _shared.get(id(driver)) or _shared.setdefault(id(driver), Pinned(driver))
 
 
 class _Bytes:
