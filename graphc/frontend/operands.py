@@ -89,7 +89,9 @@ def _alike(x: Tensor, y: Operand) -> bool:
     spec = x.spec
     if spec.dtype.category < 2:
         return False
-    return y.spec == spec if is_tensor(y) else y.__class__ is float and -SAFE <= y <= SAFE
+    if is_tensor(y):
+        return y.spec == spec
+    return y.__class__ is float and (type(y) is not float or -SAFE <= y <= SAFE)  # of sizes, any
 
 
 def as_float(x: Tensor) -> Tensor:
