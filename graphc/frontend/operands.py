@@ -91,7 +91,8 @@ def _alike(x: Tensor, y: Operand) -> bool:
         return False
     if is_tensor(y):
         return y.spec == spec
-    return y.__class__ is float and (type(y) is not float or -SAFE <= y <= SAFE)  # of sizes, any
+    large = type(y) is float and not -SAFE <= y <= SAFE  # of what is made of sizes nothing is asked
+    return y.__class__ is float and not large
 
 
 def as_float(x: Tensor) -> Tensor:
