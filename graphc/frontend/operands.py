@@ -89,7 +89,8 @@ def _alike(x: Tensor, y: Operand) -> bool:
     spec = x.spec
     if spec.dtype.category < 2:
         return False
-    return y.spec == spec if is_tensor(y) else y.__class__ is float and -SAFE <= y <= SAFE
+    large = type(y) is float and not -SAFE <= y <= SAFE  # of what is made of sizes nothing is asked
+    return y.spec == spec if is_tensor(y) else y.__class__ is float and not large
 
 
 def as_float(x: Tensor) -> Tensor:

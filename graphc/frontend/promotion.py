@@ -111,7 +111,7 @@ def result_type(*operands: Tensor | Scalar) -> DType:
 
 def _refuse_unsigned(x: Any) -> None:
     """Beside bools an integer is int64: what only uint64 holds would wrap around."""
-    if isinstance(x, int) and x >= 1 << 63:
+    if type(x) is int and x >= 1 << 63:
         raise DTypeNotImplemented(f"Promotion of bool beside {x}, which only uint64 holds")
 
 
@@ -129,7 +129,7 @@ def can_cast(from_: DType, to: DType) -> bool:
 
 def refuse_wide(x: Any) -> None:
     """Raise WideInteger for an integer that neither int64 nor uint64 holds."""
-    if isinstance(x, int) and not -(1 << 63) <= x < 1 << 64:
+    if type(x) is int and not -(1 << 63) <= x < 1 << 64:  # an extent is none
         raise WideInteger(f"the integer {x:.6g} does not fit 64 bits", fix="pass a float")
 
 
@@ -153,6 +153,8 @@ FITS = {dtype: partial(_fits, dtype) for dtype in LARGEST}
 def held(value: Any, dtype: DType) -> Scalar:
     """A Python number as `dtype` holds it; DTypeMismatch if it is out of its range."""
     refuse_wide(value)
+    if is_unknown(value) and dtype in EXTENDED:
+        return wrap(value, dtype)  # what is made of sizes fits
     if not _answer(value, FITS[dtype]):
         shown = value.now if isinstance(value, HostValue) else value
         what = f"value {shown!r} cannot be converted to type {dtype.long_name}"
@@ -165,6 +167,7 @@ def _answer(value: Any, question: Callable[[Any], bool]) -> bool:
     return bool(value.asked(question) if isinstance(value, HostValue) else question(value))
 
 
+EXTENDED = (f32, f64, i64)  # what a number of extents may be
 SAFE = 65504  # every floating dtype holds it
 
 
@@ -185,7 +188,7 @@ def wrap(value: Any, dtype: DType) -> Scalar:
         value = value.item()
     if dtype.category == 0:
         return bool(value)
-    if is_unknown(value) and dtype in (f32, f64, i64):
+    if is_unknown(value) and dtype in EXTENDED:
         return value  # type: ignore[no-any-return]  # it stands for a number
     if dtype.is_floating_point:
         return float(value) if -SAFE <= value <= SAFE else _rounded(value, dtype)

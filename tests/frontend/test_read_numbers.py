@@ -213,7 +213,7 @@ DECIDED: dict[str, tuple[Callable[[Any, Any], Any], tuple[Any, ...], int]] = {
     "a look-up": (lambda x, v: x * {1: 2.0, 2: 3.0}.get(v, 4.0), WHOLE, 6),
     "a shape": (lambda x, v: x.repeat(v, 1), WHOLE, 6),
     "an overflow": (overflowing, WHOLE, 6),
-    "a wide integer": (lambda x, v: x * 10 ** (v * 5), WHOLE, 6),
+    "a wide integer": (lambda x, v: x * (2**63 + v), WHOLE, 6),
     "a complex one": (lambda x, v: (x, isinstance(v**0.5, float)), (1.0, 2.0, 3.0, -1.0), 6),
     "no number": (lambda x, v: x if v is None else x * v, (1.0, 2.0, 3.0, None, 4.0, 5.0), 5),
 }  # fmt: skip
