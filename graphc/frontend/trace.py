@@ -111,6 +111,8 @@ class Trace:
         self.slots: list[Any] = []  # tables of optimizers that the step changes
         self.rebound: dict[Storage, Any] = {}  # memory of what stood in places that it rebinds
         self.places: list[Any] = []  # all such places, by number
+        self.parted: dict[Storage, Tensor] = {}  # memory that a tensor gets anew, by `.data`
+        self._shows: dict[Storage, list[Tensor]] = {}  # views made inside of concrete memory
         self.draws: dict[Any, int] = {}  # random draws taken by generator
         self._scalars: dict[tuple[Hashable, DType], Value] = {}
         self._before: dict[Any, Callable[[], None]] = {}
@@ -222,6 +224,8 @@ class Trace:
         if args and isinstance(args[0], Tensor) and tensors.shows_memory(args[0], op, attrs):
             out = tensors.view(args[0], op, attrs, None, value.spec)
             out._value = (self.current[out.storage], value)
+            if out.storage.array is not None:
+                self._shows.setdefault(out.storage, []).append(out)
             return out
         made = self.wrap(value)
         if any(isinstance(a, Tensor) and (a.views or a.storage.strides) for a in args):
@@ -236,6 +240,18 @@ class Trace:
         storage.version += 1
         if storage.array is not None or any(i.storage is storage for i in self.inputs):
             self.written[storage] = None
+
+    def part(self, x: Tensor) -> None:
+        """Before x gets other memory: what was made of the old one in the step keeps that."""
+        storage, value = x.storage, self.lift(x)
+        self.parted[storage] = x
+        made = (*self.aliases, *self._shows.pop(storage, ()))
+        others = [y for y in made if y.storage is storage and y is not x]
+        if others:
+            kept = self.wrap(value).storage
+            kept.strides = storage.strides
+            for y in others:
+                y.storage, y.array, y._value = kept, None, None
 
     def pick(self, out: Tensor, source: Tensor, index: Any, put: Callable[[Tensor], None]) -> None:
         """`out` is source[index] at a number that is not known; `put` writes such an element."""
@@ -411,6 +427,7 @@ class Trace:
             self._without_history.clear()
             self._flags.clear()
             self.aliases.clear()
+            self._shows.clear()
 
     def take_apart(self) -> None:
         """Let go of all that it has seen, once no plan of it is left: what a dropped step held is

@@ -26,7 +26,7 @@ from graphc.frontend.geometry import shown_strides
 from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.places import place_of
 from graphc.frontend.step.effects import Itself
-from graphc.frontend.step.found import contents
+from graphc.frontend.step.found import Row, contents
 from graphc.frontend.step.held import FIXED, Note, Place, Whole
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.signature import is_record, rebuilt, record
@@ -35,7 +35,7 @@ from graphc.frontend.step.steptrace import StepTrace
 from graphc.frontend.step.stores import CHANGED, SETS
 from graphc.frontend.storage import Storage
 from graphc.frontend.table import Table
-from graphc.frontend.tensor import Tensor
+from graphc.frontend.tensor import Tensor, show
 from graphc.frontend.told import Told
 from graphc.frontend.trace import Effect
 
@@ -65,6 +65,9 @@ def find(trace: StepTrace, reads: Reads) -> None:
         x: Any = note.rows[-1][2] if note.rows else None
         if not note.of_module and is_whole(x) and id(note.owner) not in made:
             groups.setdefault(x.storage, []).append((place, note))
+    for storage, x in trace.parted.items():
+        if storage not in hidden and _has_all(trace, x):
+            _part(trace, x)
     for storage, group in groups.items():
         x = group[0][1].rows[-1][2]
         known = len(group) == max(held[storage], 1)
@@ -72,6 +75,25 @@ def find(trace: StepTrace, reads: Reads) -> None:
             continue
         if any(_moves(reads, note) for _, note in group):
             _stand(trace, reads, group)
+
+
+def _has_all(trace: StepTrace, x: Tensor) -> bool:
+    """Whether x shows all of a memory that the trace knows by x alone."""
+    others = (y for y in trace.shown if y is not x and y.storage is x.storage)
+    whole = x.array is not None and x.array is x.storage.array and not x.views
+    return whole and x.storage not in trace.owners and not any(True for _ in others)
+
+
+def _part(trace: StepTrace, x: Tensor) -> None:
+    """Have x get other memory in a call where somebody else has the one that it has."""
+    rebound = Rebound(len(trace.places), f"{x.name or x.spec}.data", x, "data", (_itself, x, x))
+    rebound.memory, rebound.put = True, partial(show, x)
+    trace.places.append(rebound)
+    trace.rebound[x.storage] = rebound
+
+
+def _itself(x: Tensor) -> Tensor:
+    return x
 
 
 def _moves(reads: Reads, note: Note) -> bool:
@@ -92,7 +114,7 @@ def _stand(trace: StepTrace, reads: Reads, group: list[tuple[Place, Note]]) -> N
         trace.flags.pop(x, None)
         like = Like(get, x)
         if place in reads.notes:
-            rows = (*note.rows[:-1], (like, subject, like.kept))
+            rows: tuple[Row, ...] = (*note.rows[:-1], (like, subject, like.kept))
             reads.notes[place] = note._replace(rows=rows)
         else:
             told = Told(partial(like, subject), note.owner, label=note.label)
@@ -174,7 +196,8 @@ def choose(trace: StepTrace, result: Any) -> None:
     """Have the program write in place what nobody else is given; Python sets the other places."""
     used = [*_tensors(result), *(g for g in trace.grads.values() if g is not None)]
     shared = {r.first for r in trace.places if r.first != r.number}
-    sets = {r: _sets(trace, r) for r in trace.rebound.values() if r.number not in shared}
+    places = [r for r in trace.rebound.values() if not (r.number in shared or r.memory)]
+    sets = {r: _sets(trace, r) for r in places}
     given = [x for args in trace.effects for x in _tensors(args)]
     if not trace.grads and any(x.grad_fn is not None for x in (*used, *given)):
         return  # a backward may come to read what was there
@@ -247,10 +270,12 @@ def release(trace: StepTrace) -> list[Standing]:
     for k, item in enumerate(trace.inputs):
         if (r := trace.rebound.get(item.storage)) is not None:  # type: ignore[arg-type]
             hollow = Storage(None, r.traced.spec, name=r.traced.storage.name)
-            trace.inputs[k] = replace(item, storage=hollow, tensor=None, rebound=r.number)
+            tensor = item.tensor if r.memory else None
+            trace.inputs[k] = replace(item, storage=hollow, tensor=tensor, rebound=r.number)
     for storage, r in trace.rebound.items():
-        for x_table in (trace.shown, trace.flags):
-            x_table.pop(r.traced, None)
+        trace.shown.pop(r.traced, None)
+        if not r.memory:
+            trace.flags.pop(r.traced, None)
         trace.current.pop(storage, None)
         trace.written.pop(storage, None)
     if trace.rebound:
@@ -263,5 +288,5 @@ def release(trace: StepTrace) -> list[Standing]:
 
 def _without_values(r: Rebound) -> Standing:
     out = Standing(r.number, r.label, r.owner, r.key, r.row)
-    out.put, out.first = r.put, r.first
+    out.put, out.first, out.memory = r.put, r.first, r.memory
     return out

@@ -65,29 +65,34 @@ class Seen:
     def __init__(self, tensor: Tensor) -> None:
         self.tensor, self.storage = tensor, tensor.storage
 
-    def alone(self) -> bool:
-        """Whether only a place and this have it; each name here counts, too, as the call does."""
+    def alone(self, memory: bool = False) -> bool:
+        """Whether only a place and this have it, or `memory`: its elements; each name here counts,
+        too, as the call does."""
         x, storage = self.tensor, self.storage
         if x.storage is not storage or x.array is not storage.array:
             return False
         array: Any = storage.array
         base = place_of(array).base(array)
-        return (
+        mine = memory or (
             sys.getrefcount(x) <= HOLDERS["tensor"] + ASKING
             and sys.getrefcount(storage) <= HOLDERS["storage"] + ASKING
+        )
+        return (
+            mine
             and sys.getrefcount(array) <= HOLDERS["array"] + ASKING
             and (base is None or sys.getrefcount(base) <= HOLDERS["base"] + ASKING)
         )
 
     def stands_in(self, at: Standing) -> bool:
         """Whether it is still there and, where it is written, nobody else has it."""
-        return at.value() is self.tensor and (at.put is None or self.alone())
+        return at.value() is self.tensor and (at.put is None or self.alone(at.memory))
 
-    def counts(self) -> list[tuple[int, int]]:
+    def counts(self, memory: bool = False) -> list[tuple[int, int]]:
         """Addresses of the counts, and what they are while it is alone. Nothing here holds the
         array: who compares asks first whether memory has moved (`epoch`)."""
         array: Any = self.storage.array
-        rows = {"tensor": self.tensor, "storage": self.storage, "array": array}
+        rows = {} if memory else {"tensor": self.tensor, "storage": self.storage}
+        rows["array"] = array
         if (base := place_of(array).base(array)) is not None:
             rows["base"] = base
         return [(id(x), HOLDERS[name]) for name, x in rows.items()]
@@ -108,7 +113,7 @@ class Standing:
     """A place whose tensor each call finds anew: how to read it and, where the program writes in
     place, how to give it a copy (`put`)."""
 
-    __slots__ = ("_get", "_subject", "first", "key", "label", "number", "owner", "put")
+    __slots__ = ("_get", "_subject", "first", "key", "label", "memory", "number", "owner", "put")
 
     def __init__(self, number: int, label: str, owner: Any, key: Any, row: tuple[Any, Any]) -> None:
         """`row`: a getter, and what to apply it to."""
@@ -116,6 +121,7 @@ class Standing:
         self._get, self._subject = row
         self.put: Callable[[Tensor], object] | None = None
         self.first = number  # of the places that hold the same tensor
+        self.memory = False  # whether it is a tensor's `.data`: the tensor is whoever's
 
     @property
     def row(self) -> tuple[Callable[[Any], Any], Any]:
@@ -133,7 +139,7 @@ class Standing:
 def writable(at: Standing, spec: TensorSpec, order: Shape, place: Place) -> Tensor:
     """The tensor of a place if a program may write it there, else a copy that lies in `order`."""
     known = seen(at.value())
-    if known.alone() and _serves(known, order):
+    if known.alone(at.memory) and _serves(known, order):
         return known.tensor
     made = empty(spec, order, place)
     old, new = known.storage, made.storage
