@@ -26,7 +26,7 @@ from graphc.frontend.modes import modes
 from graphc.frontend.origins import origin
 from graphc.frontend.places import HOST, Place
 from graphc.frontend.reading import leaked
-from graphc.frontend.storage import Storage
+from graphc.frontend.storage import Storage, is_shared
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.views import overwrite
 from graphc.ir import sugar as P
@@ -63,6 +63,15 @@ class Pick:
     index: Any
     seen: Value
     put: Callable[[Tensor], None]
+
+
+class Parted(NamedTuple):
+    """A tensor that gets other memory; if the step has written the old one before, what it left
+    there; and whether somebody else had the old one when it was traced."""
+
+    tensor: Tensor
+    last: Value | None
+    shared: bool
 
 
 class Effect(NamedTuple):
@@ -111,7 +120,7 @@ class Trace:
         self.slots: list[Any] = []  # tables of optimizers that the step changes
         self.rebound: dict[Storage, Any] = {}  # memory of what stood in places that it rebinds
         self.places: list[Any] = []  # all such places, by number
-        self.parted: dict[Storage, Tensor] = {}  # memory that a tensor gets anew, by `.data`
+        self.parted: dict[Storage, Parted] = {}  # memory that a tensor gets anew, by `.data`
         self._shows: dict[Storage, list[Tensor]] = {}  # views made inside of concrete memory
         self.draws: dict[Any, int] = {}  # random draws taken by generator
         self._scalars: dict[tuple[Hashable, DType], Value] = {}
@@ -244,7 +253,6 @@ class Trace:
     def part(self, x: Tensor) -> None:
         """Before x gets other memory: what was made of the old one in the step keeps that."""
         storage, value = x.storage, self.lift(x)
-        self.parted[storage] = x
         made = (*self.aliases, *self._shows.pop(storage, ()))
         others = [y for y in made if y.storage is storage and y is not x]
         if others:
@@ -252,6 +260,9 @@ class Trace:
             kept.strides = storage.strides
             for y in others:
                 y.storage, y.array, y._value = kept, None, None
+        if storage not in self.parted:
+            last = value if storage in self.written else None
+            self.parted[storage] = Parted(x, last, is_shared(x))
 
     def pick(self, out: Tensor, source: Tensor, index: Any, put: Callable[[Tensor], None]) -> None:
         """`out` is source[index] at a number that is not known; `put` writes such an element."""

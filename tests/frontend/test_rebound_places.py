@@ -206,7 +206,13 @@ def kept_each_call(T: Any, wrap: Any) -> Any:
 def kept_now_and_then(T: Any, wrap: Any) -> Any:
     """Whole, seen through a view, detached, as NumPy's, in a tuple."""
     m, kept = Box(ema=T.zeros(2, 4)), []
-    ways: Any = [lambda x: x, lambda x: x[0], lambda x: x.detach(), lambda x: x.numpy(), lambda x: (x,)]
+    ways: Any = [
+        lambda x: x,
+        lambda x: x[0],
+        lambda x: x.detach(),
+        lambda x: x.numpy(),
+        lambda x: (x,),
+    ]
 
     def step(x: Any) -> Any:
         m.ema = 0.9 * m.ema + x
@@ -529,7 +535,7 @@ FEW: dict[Scenario, int] = {
     swapped_only: 1, shifted: 1, alias_of_another: 2, two_names_of_one: 2, the_argument_itself: 1,
     a_view_of_the_argument: 8, a_parameter: 2, passed_what_stands_there: 8, in_a_branch: 3,
     written_and_rebound: 4, rebound_and_written: 1, set_between_calls: 7, written_between_calls: 1,
-    targets: 1, data_that_is_kept: 1,
+    targets: 1, data_that_is_kept: 2,
 }  # fmt: skip
 
 

@@ -177,6 +177,8 @@ class Plan:
         found = [at.value() for at in self.rebound]
         others = self.storages | {x.storage for x in leaves}
         for at, x in zip(self.rebound, found):
+            if not at.fits():
+                return False
             if at.first != at.number:
                 if found[at.first] is not x:
                     return False

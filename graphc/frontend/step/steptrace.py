@@ -135,8 +135,10 @@ class StepTrace(Trace):
 
     def _check_parted(self, x: Tensor) -> None:
         """Refuse to read, by another tensor, memory that the step has taken one from by `.data`."""
-        owner = self.parted.get(x.storage)
-        if owner is None or x is owner or x in self.aliases:
+        if x.storage not in self.parted or x in self.aliases:
+            return
+        owner = self.parted[x.storage].tensor
+        if x is owner:
             return
         raise Untraceable(
             f"the step gives {owner.name or owner.spec} other memory by .data, and reads what it had "
