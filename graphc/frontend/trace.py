@@ -24,9 +24,10 @@ from graphc.frontend.laid import declared, turned
 from graphc.frontend.layouts import lying
 from graphc.frontend.modes import modes
 from graphc.frontend.origins import origin
+from graphc.frontend.parted import Parted, part
 from graphc.frontend.places import HOST, Place
 from graphc.frontend.reading import leaked
-from graphc.frontend.storage import Storage, is_shared
+from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.views import overwrite
 from graphc.ir import sugar as P
@@ -63,15 +64,6 @@ class Pick:
     index: Any
     seen: Value
     put: Callable[[Tensor], None]
-
-
-class Parted(NamedTuple):
-    """A tensor that gets other memory; if the step has written the old one before, what it left
-    there; and whether somebody else had the old one when it was traced."""
-
-    tensor: Tensor
-    last: Value | None
-    shared: bool
 
 
 class Effect(NamedTuple):
@@ -121,7 +113,7 @@ class Trace:
         self.rebound: dict[Storage, Any] = {}  # memory of what stood in places that it rebinds
         self.places: list[Any] = []  # all such places, by number
         self.parted: dict[Storage, Parted] = {}  # memory that a tensor gets anew, by `.data`
-        self._shows: dict[Storage, list[Tensor]] = {}  # views made inside of concrete memory
+        self.shows: dict[Storage, list[Tensor]] = {}  # views made inside of concrete memory
         self.draws: dict[Any, int] = {}  # random draws taken by generator
         self._scalars: dict[tuple[Hashable, DType], Value] = {}
         self._before: dict[Any, Callable[[], None]] = {}
@@ -234,7 +226,7 @@ class Trace:
             out = tensors.view(args[0], op, attrs, None, value.spec)
             out._value = (self.current[out.storage], value)
             if out.storage.array is not None:
-                self._shows.setdefault(out.storage, []).append(out)
+                self.shows.setdefault(out.storage, []).append(out)
             return out
         made = self.wrap(value)
         if any(isinstance(a, Tensor) and (a.views or a.storage.strides) for a in args):
@@ -250,19 +242,10 @@ class Trace:
         if storage.array is not None or any(i.storage is storage for i in self.inputs):
             self.written[storage] = None
 
-    def part(self, x: Tensor) -> None:
-        """Before x gets other memory: what was made of the old one in the step keeps that."""
-        storage, value = x.storage, self.lift(x)
-        made = (*self.aliases, *self._shows.pop(storage, ()))
-        others = [y for y in made if y.storage is storage and y is not x]
-        if others:
-            kept = self.wrap(value).storage
-            kept.strides = storage.strides
-            for y in others:
-                y.storage, y.array, y._value = kept, None, None
-        if storage not in self.parted:
-            last = value if storage in self.written else None
-            self.parted[storage] = Parted(x, last, is_shared(x))
+    def part(self, x: Tensor, value: Tensor) -> None:
+        """x gets other memory, with the elements of `value`."""
+        part(self, x)
+        self.write(x, value)
 
     def pick(self, out: Tensor, source: Tensor, index: Any, put: Callable[[Tensor], None]) -> None:
         """`out` is source[index] at a number that is not known; `put` writes such an element."""
@@ -438,7 +421,7 @@ class Trace:
             self._without_history.clear()
             self._flags.clear()
             self.aliases.clear()
-            self._shows.clear()
+            self.shows.clear()
 
     def take_apart(self) -> None:
         """Let go of all that it has seen, once no plan of it is left: what a dropped step held is

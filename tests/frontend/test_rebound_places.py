@@ -276,7 +276,7 @@ def saved_for_a_backward(T: Any, wrap: Any) -> Any:
 
 
 def data_that_is_kept(T: Any, wrap: Any) -> Any:
-    """Inside the step and outside, of a parameter and of one that a module and an optimizer have."""
+    """Inside the step and outside, of a parameter that an optimizer writes first."""
     net, kept = T.nn.Linear(4, 1, bias=False), []
     with T.no_grad():
         net.weight.fill_(0.5)

@@ -25,6 +25,7 @@ from typing import Any
 from graphc.errors import Untraceable
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.hostvalue import HostValue
+from graphc.frontend.parted import Parted
 from graphc.frontend.places import place_of
 from graphc.frontend.step import effects
 from graphc.frontend.step.effects import Itself
@@ -39,7 +40,7 @@ from graphc.frontend.storage import Storage
 from graphc.frontend.table import Table
 from graphc.frontend.tensor import Tensor, show
 from graphc.frontend.told import Told
-from graphc.frontend.trace import Effect, Parted
+from graphc.frontend.trace import Effect
 
 PLAIN = (dict, list)  # containers whose items are set by no code of a user's
 

@@ -141,8 +141,8 @@ class StepTrace(Trace):
         if x is owner:
             return
         raise Untraceable(
-            f"the step gives {owner.name or owner.spec} other memory by .data, and reads what it had "
-            "through another tensor",
+            f"the step gives {owner.name or owner.spec} other memory by .data, and reads what it "
+            "had through another tensor",
             why="a compiled step writes the memory in place, so both would show the new elements",
             fix="keep a clone() of the old elements, or copy the new ones: x.data.copy_(value)",
         )
