@@ -88,6 +88,15 @@ def _asking() -> int:
 ASKING = _asking()
 
 
+def is_shared(x: Tensor) -> bool:
+    """Whether anybody besides x and its storage, each name here and the call, has its elements."""
+    array = x.array
+    base = None if array is None else place_of(array).base(array)
+    return sys.getrefcount(array) > 2 + ASKING or (
+        base is not None and sys.getrefcount(base) > 1 + ASKING
+    )
+
+
 def holder(tensor: Tensor) -> Holder:
     """For `Storage.holders`."""
     return weakref.ref(tensor)

@@ -337,7 +337,7 @@ def assign_data(x: Tensor, value: Tensor) -> None:
     if trace is None or x.is_traced:
         show(x, value)
     elif value.spec == x.spec and trace.made(value):
-        trace.write(x, value)
+        trace.part(x, value)
     else:
         raise Untraceable(
             f"assigning {value.spec} to .data of {x.spec}, which outlives the step",

@@ -24,6 +24,7 @@ from graphc.frontend.laid import declared, turned
 from graphc.frontend.layouts import lying
 from graphc.frontend.modes import modes
 from graphc.frontend.origins import origin
+from graphc.frontend.parted import Parted, part
 from graphc.frontend.places import HOST, Place
 from graphc.frontend.reading import leaked
 from graphc.frontend.storage import Storage
@@ -109,6 +110,8 @@ class Trace:
         self.slots: list[Any] = []  # tables of optimizers that the step changes
         self.rebound: dict[Storage, Any] = {}  # memory of what stood in places that it rebinds
         self.places: list[Any] = []  # all such places, by number
+        self.parted: dict[Storage, Parted] = {}  # memory that a tensor gets anew, by `.data`
+        self.shows: dict[Storage, list[Tensor]] = {}  # views made inside of concrete memory
         self.draws: dict[Any, int] = {}  # random draws taken by generator
         self._scalars: dict[tuple[Hashable, DType], Value] = {}
         self._before: dict[Any, Callable[[], None]] = {}
@@ -226,6 +229,8 @@ class Trace:
         if args and isinstance(args[0], Tensor) and tensors.shows_memory(args[0], op, attrs):
             out = tensors.view(args[0], op, attrs, None, value.spec)
             out._value = (self.current[out.storage], value)
+            if out.storage.array is not None:
+                self.shows.setdefault(out.storage, []).append(out)
             return out
         made = self.wrap(value)
         if any(isinstance(a, Tensor) and (a.views or a.storage.strides) for a in args):
@@ -240,6 +245,11 @@ class Trace:
         storage.version += 1
         if storage.array is not None or any(i.storage is storage for i in self.inputs):
             self.written[storage] = None
+
+    def part(self, x: Tensor, value: Tensor) -> None:
+        """x gets other memory, with the elements of `value`."""
+        part(self, x)
+        self.write(x, value)
 
     def pick(self, out: Tensor, source: Tensor, index: Any, put: Callable[[Tensor], None]) -> None:
         """`out` is source[index] at a number that is not known; `put` writes such an element."""
@@ -404,6 +414,7 @@ class Trace:
             self._without_history.clear()
             self._flags.clear()
             self.aliases.clear()
+            self.shows.clear()
 
     def take_apart(self) -> None:
         """Let go of all that it has seen, once no plan of it is left: what a dropped step held is

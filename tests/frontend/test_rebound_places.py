@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import graphc
+from graphc.errors import AutogradError, Untraceable
 
 torch: Any = pytest.importorskip("torch")
 Scenario = Callable[[Any, Any], Any]  # of a library and what wraps a step: what was observed
@@ -18,11 +19,14 @@ CALLS = 8
 EMA: Any = None
 
 
-class Box:
+class _Box:
     """An object with these attributes."""
 
     def __init__(self, **values: Any) -> None:
         vars(self).update(values)
+
+
+Box: Any = _Box
 
 
 def same(found: Any, expected: Any) -> None:
@@ -34,8 +38,8 @@ def same(found: Any, expected: Any) -> None:
     elif isinstance(expected, bool):
         assert found is expected
     else:
-        values = (x.detach().numpy() if hasattr(x, "detach") else x for x in (found, expected))
-        np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-6)
+        a, b = (x.detach().numpy() if hasattr(x, "detach") else x for x in (found, expected))
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
 def given(T: Any, k: int) -> Any:
@@ -76,7 +80,7 @@ def attribute(T: Any, wrap: Any) -> Any:
 
 
 def attribute_of_a_module(T: Any, wrap: Any) -> Any:
-    class Net(T.nn.Module):  # type: ignore[misc, name-defined]  # of the library under test
+    class Net(T.nn.Module):  # type: ignore[misc]  # of the library under test
         def __init__(self) -> None:
             super().__init__()
             self.ema = T.zeros(4)
@@ -126,7 +130,19 @@ def item_of_a_dict(T: Any, wrap: Any) -> Any:
     return [[call(given(T, k)).item() for k in range(CALLS)], state["m"]]
 
 
-STEADY = (attribute, attribute_of_a_module, global_variable, closure, item_of_a_dict)
+def data(T: Any, wrap: Any) -> Any:
+    p = T.nn.Parameter(T.ones(4))
+
+    def step(x: Any) -> Any:
+        with T.no_grad():
+            p.data = p.data.clone() * 0.9 + x
+            return p.sum()
+
+    call = wrap(step)
+    return [[call(given(T, k)).item() for k in range(CALLS)], p]
+
+
+STEADY = (data, attribute, attribute_of_a_module, global_variable, closure, item_of_a_dict)
 
 
 @pytest.mark.parametrize("scenario", STEADY, ids=lambda f: f.__name__)
@@ -190,7 +206,13 @@ def kept_each_call(T: Any, wrap: Any) -> Any:
 def kept_now_and_then(T: Any, wrap: Any) -> Any:
     """Whole, seen through a view, detached, as NumPy's, in a tuple."""
     m, kept = Box(ema=T.zeros(2, 4)), []
-    ways = [lambda x: x, lambda x: x[0], lambda x: x.detach(), lambda x: x.numpy(), lambda x: (x,)]
+    ways: Any = [
+        lambda x: x,
+        lambda x: x[0],
+        lambda x: x.detach(),
+        lambda x: x.numpy(),
+        lambda x: (x,),
+    ]
 
     def step(x: Any) -> Any:
         m.ema = 0.9 * m.ema + x
@@ -251,6 +273,33 @@ def saved_for_a_backward(T: Any, wrap: Any) -> Any:
         (first * second).backward()
         found.append(w.grad.clone())
     return found
+
+
+def data_that_is_kept(T: Any, wrap: Any) -> Any:
+    """Inside the step and outside, of a parameter that an optimizer writes first."""
+    net, kept = T.nn.Linear(4, 1, bias=False), []
+    with T.no_grad():
+        net.weight.fill_(0.5)
+    optimizer = T.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+
+    def step(x: Any) -> Any:
+        optimizer.zero_grad()
+        net(x).sum().backward()
+        optimizer.step()
+        old, view = net.weight.data, net.weight.data[0, 1:]
+        net.weight.data = net.weight.data * 0.5
+        return old.sum() + 3 * net.weight.detach().sum(), view.clone()
+
+    call, out = wrap(step), []
+    for k in range(CALLS):
+        if k % 3 == 1:
+            kept.append(net.weight.data)
+        if k % 3 == 2:
+            kept.append(net.weight.detach().numpy()[0])
+        if k == 5:
+            kept.append(net.weight)
+        out.append(call(given(T, k)))
+    return [out, kept, net.weight]
 
 
 # ---- several places ------------------------------------------------------------------------------
@@ -486,7 +535,7 @@ FEW: dict[Scenario, int] = {
     swapped_only: 1, shifted: 1, alias_of_another: 2, two_names_of_one: 2, the_argument_itself: 1,
     a_view_of_the_argument: 8, a_parameter: 2, passed_what_stands_there: 8, in_a_branch: 3,
     written_and_rebound: 4, rebound_and_written: 1, set_between_calls: 7, written_between_calls: 1,
-    targets: 1,
+    targets: 1, data_that_is_kept: 2,
 }  # fmt: skip
 
 
@@ -614,3 +663,29 @@ def test_two_programs_share_a_place() -> None:
         kept.append((m.ema, m.ema.tolist()))
     assert all(x.tolist() == values for x, values in kept)
     assert step.stats.programs <= 3 and look.stats.programs <= 3
+
+
+def test_data_that_a_later_backward_reads_is_refused() -> None:
+    w, v = (graphc.nn.Parameter(graphc.ones(4)) for _ in range(2))
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        out = (w * v * x).sum()
+        v.data = v.data * 0.5
+        return out
+
+    with pytest.raises(AutogradError, match="changed"):
+        step(graphc.ones(4)).backward()
+
+
+def test_what_other_memory_is_read_through_is_refused() -> None:
+    p = graphc.nn.Parameter(graphc.ones(4))
+    other = p.data
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        p.data = p.data * 0.5 + x
+        return other.sum()
+
+    with pytest.raises(Untraceable, match="clone"):
+        step(graphc.ones(4))

@@ -3,6 +3,8 @@ the values of eager PyTorch whoever puts something else there between two calls.
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -204,6 +206,35 @@ def test_weights_that_a_first_step_saves_for_a_second(meddles: bool) -> None:
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)
     assert call.stats.programs <= 2
+
+
+def test_slots_that_are_saved_copied_and_loaded_between_calls() -> None:
+    def run(T: Any, wrap: Any) -> list[Any]:
+        p = T.nn.Parameter(T.tensor([1.0, -2.0, 3.0]))
+        optimizer = own(T, in_a_plain_dict)([p])
+
+        def step(x: Any) -> Any:
+            optimizer.zero_grad()
+            ((p * x).sum() ** 2).backward()
+            optimizer.step()
+
+        call, out, saved = wrap(step), [], {}
+        for k in range(14):
+            call(T.tensor([0.1 * k, 0.2, 0.3]))
+            if k == 4:
+                saved = optimizer.state_dict()
+                out.append(copy.deepcopy(optimizer).state_dict()["state"][0]["m"])
+            if k == 6:
+                out.append(pickle.loads(pickle.dumps(optimizer.state_dict()))["state"][0]["m"])
+            if k == 8:
+                out.append(saved["state"][0]["m"])
+                optimizer.load_state_dict(saved)
+            if k == 10:
+                optimizer.state.clear()
+        return [x.tolist() for x in (*out, p, optimizer.state[p]["m"])]
+
+    for a, b in zip(run(graphc, graphc.compile), run(torch, lambda f: f), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
 def test_a_slot_that_is_replaced_is_returned_as_it_was() -> None:

@@ -177,6 +177,8 @@ class Plan:
         found = [at.value() for at in self.rebound]
         others = self.storages | {x.storage for x in leaves}
         for at, x in zip(self.rebound, found):
+            if not at.fits():
+                return False
             if at.first != at.number:
                 if found[at.first] is not x:
                     return False
@@ -297,13 +299,14 @@ class Plan:
     ) -> None:
         """Give tensors what the step gave them."""
         give_back(copies)
+        if grads is not None:
+            self._give_places()
         if not self.clock.whole:
             self._wind()
         self.clock.cell.value += 1
         for state in self._written_others:
             _moving_storage(state, leaves).version += 1
         if grads is not None:
-            self._give_places()
             self._give_gradients(leaves, grads)
         for generator, count in self.draws:
             generator.advance(count)
@@ -311,7 +314,8 @@ class Plan:
     def _wind(self) -> None:
         """Have the versions of all that is written follow the clock."""
         self.clock.whole = True
-        for storage in self._written:
+        moved = [known.storage for at, known in self.standing.items() if at.memory]
+        for storage in (*self._written, *moved):
             storage.follow(self.clock)
 
     def _act(self) -> None:
@@ -323,7 +327,9 @@ class Plan:
         for at, x in self._stood:
             if at.put is not None and at.value() is not x:
                 at.put(x)
-            self.standing[at] = seen(x)
+            self.standing[at] = known = seen(at.value())
+            if at.memory:
+                known.storage.follow(self.clock)
         self._stood = []
 
     def _give_gradients(self, leaves: Sequence[Tensor], grads: Sequence[Tensor]) -> None:

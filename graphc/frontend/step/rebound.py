@@ -16,15 +16,18 @@ ways:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from types import FunctionType
 from typing import Any
 
+from graphc.errors import Untraceable
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.hostvalue import HostValue
+from graphc.frontend.parted import Parted
 from graphc.frontend.places import place_of
+from graphc.frontend.step import effects
 from graphc.frontend.step.effects import Itself
 from graphc.frontend.step.found import Row, contents
 from graphc.frontend.step.held import FIXED, Note, Place, Whole
@@ -35,7 +38,7 @@ from graphc.frontend.step.steptrace import StepTrace
 from graphc.frontend.step.stores import CHANGED, SETS
 from graphc.frontend.storage import Storage
 from graphc.frontend.table import Table
-from graphc.frontend.tensor import Tensor
+from graphc.frontend.tensor import Tensor, show
 from graphc.frontend.told import Told
 from graphc.frontend.trace import Effect
 
@@ -65,6 +68,9 @@ def find(trace: StepTrace, reads: Reads) -> None:
         x: Any = note.rows[-1][2] if note.rows else None
         if not note.of_module and is_whole(x) and id(note.owner) not in made:
             groups.setdefault(x.storage, []).append((place, note))
+    for storage, parted in trace.parted.items():
+        if storage not in hidden and _has_all(trace, parted.tensor):
+            _part(trace, parted)
     for storage, group in groups.items():
         x = group[0][1].rows[-1][2]
         known = len(group) == max(held[storage], 1)
@@ -72,6 +78,47 @@ def find(trace: StepTrace, reads: Reads) -> None:
             continue
         if any(_moves(reads, note) for _, note in group):
             _stand(trace, reads, group)
+
+
+def _has_all(trace: StepTrace, x: Tensor) -> bool:
+    """Whether x shows all of a memory that the trace knows by x alone."""
+    others = (y for y in trace.shown if y is not x and y.storage is x.storage)
+    whole = x.array is not None and x.array is x.storage.array and not x.views
+    return whole and x.storage not in trace.owners and not any(True for _ in others)
+
+
+def _part(trace: StepTrace, parted: Parted) -> None:
+    """Have a tensor get other memory in a call where somebody else has the one that it has. If the
+    step writes that first, those see it: then in each call, by Python."""
+    x = parted.tensor
+    rebound = Rebound(len(trace.places), f"{x.name or x.spec}.data", x, "data", (_itself, x, x))
+    rebound.memory, rebound.sole = True, parted.last is not None and not parted.shared
+    trace.places.append(rebound)
+    trace.rebound[x.storage] = rebound
+    if parted.last is None or not parted.shared:
+        rebound.put = partial(show, x)
+
+
+def _give(trace: StepTrace, r: Rebound, used: Iterable[Tensor]) -> None:
+    """Leave in the old memory what was written there, and have each call give x a new one."""
+    x, s = r.traced, r.traced.storage
+    if any(y.storage is s and y is not x for y in used):
+        raise trace.refuse(
+            Untraceable(
+                f"the step writes {r.label}, sets it, and hands on a view of what it is then",
+                why="somebody else has the memory that it had, which each call has to part from it",
+                fix="hand on a clone(), or write in place: x.data.copy_(value)",
+            )
+        )
+    new = trace.wrap(trace.current[s])
+    last = trace.parted[s].last
+    assert last is not None
+    trace.current[s] = last
+    effects.repeat(trace, show, ((Itself(x), new), {}))
+
+
+def _itself(x: Tensor) -> Tensor:
+    return x
 
 
 def _moves(reads: Reads, note: Note) -> bool:
@@ -92,8 +139,8 @@ def _stand(trace: StepTrace, reads: Reads, group: list[tuple[Place, Note]]) -> N
         trace.flags.pop(x, None)
         like = Like(get, x)
         if place in reads.notes:
-            last: Row = like, subject, like.kept
-            reads.notes[place] = note._replace(rows=(*note.rows[:-1], last))
+            rows: tuple[Row, ...] = (*note.rows[:-1], (like, subject, like.kept))
+            reads.notes[place] = note._replace(rows=rows)
         else:
             told = Told(partial(like, subject), note.owner, label=note.label)
             trace.guards.append((told, like.kept))
@@ -174,21 +221,24 @@ def choose(trace: StepTrace, result: Any) -> None:
     """Have the program write in place what nobody else is given; Python sets the other places."""
     used = [*_tensors(result), *(g for g in trace.grads.values() if g is not None)]
     shared = {r.first for r in trace.places if r.first != r.number}
-    sets = {r: _sets(trace, r) for r in trace.rebound.values() if r.number not in shared}
+    places = [r for r in trace.rebound.values() if not (r.number in shared or r.memory)]
     given = [x for args in trace.effects for x in _tensors(args)]
+    seen = Counter(x.storage for x in (*used, *given))
+    for r in (r for r in trace.places if r.memory and r.put is None):
+        _give(trace, r, (*used, *given))
     if not trace.grads and any(x.grad_fn is not None for x in (*used, *given)):
         return  # a backward may come to read what was there
-    seen = Counter(x.storage for x in (*used, *given))
-    for r, effects in sets.items():
+    sets = {r: _sets(trace, r) for r in places}
+    for r, found in sets.items():
         x, new = r.traced, r.left
-        if not effects or not _may_stay(trace, r, new):
+        if not found or not _may_stay(trace, r, new):
             continue
-        mine = Counter(y.storage for e in effects for y in _tensors(trace.effects[e.number]))
+        mine = Counter(y.storage for e in found for y in _tensors(trace.effects[e.number]))
         if seen[x.storage] or seen[new.storage] != mine[new.storage]:
             continue
         trace.write(x, new)
-        r.put = partial(effects[-1].action, r.owner)
-        for e in effects:
+        r.put = partial(found[-1].action, r.owner)
+        for e in found:
             trace.after_commit.remove(e)
             trace.effects[e.number] = (), {}
     if not any(isinstance(a, Effect) for a in trace.after_commit):
@@ -246,10 +296,12 @@ def release(trace: StepTrace) -> list[Standing]:
     for k, item in enumerate(trace.inputs):
         if (r := trace.rebound.get(item.storage)) is not None:  # type: ignore[arg-type]
             hollow = Storage(None, r.traced.spec, name=r.traced.storage.name)
-            trace.inputs[k] = replace(item, storage=hollow, tensor=None, rebound=r.number)
+            tensor = item.tensor if r.memory else None
+            trace.inputs[k] = replace(item, storage=hollow, tensor=tensor, rebound=r.number)
     for storage, r in trace.rebound.items():
-        for x_table in (trace.shown, trace.flags):
-            x_table.pop(r.traced, None)
+        trace.shown.pop(r.traced, None)
+        if not r.memory:
+            trace.flags.pop(r.traced, None)
         trace.current.pop(storage, None)
         trace.written.pop(storage, None)
     if trace.rebound:
@@ -262,5 +314,5 @@ def release(trace: StepTrace) -> list[Standing]:
 
 def _without_values(r: Rebound) -> Standing:
     out = Standing(r.number, r.label, r.owner, r.key, r.row)
-    out.put, out.first = r.put, r.first
+    out.put, out.first, out.memory, out.sole = r.put, r.first, r.memory, r.sole
     return out

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from graphc.frontend.places import Place, place_of
 from graphc.frontend.step.memory import empty, lies
-from graphc.frontend.storage import ASKING
+from graphc.frontend.storage import ASKING, is_shared
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape, TensorSpec
 
@@ -65,29 +65,28 @@ class Seen:
     def __init__(self, tensor: Tensor) -> None:
         self.tensor, self.storage = tensor, tensor.storage
 
-    def alone(self) -> bool:
-        """Whether only a place and this have it; each name here counts, too, as the call does."""
+    def alone(self, memory: bool = False) -> bool:
+        """Whether only a place and this have it, or `memory`: its elements; each name here counts,
+        too, as the call does."""
         x, storage = self.tensor, self.storage
-        if x.storage is not storage or x.array is not storage.array:
+        if x.storage is not storage or x.array is None or x.array is not storage.array:
             return False
-        array: Any = storage.array
-        base = place_of(array).base(array)
-        return (
+        mine = memory or (
             sys.getrefcount(x) <= HOLDERS["tensor"] + ASKING
             and sys.getrefcount(storage) <= HOLDERS["storage"] + ASKING
-            and sys.getrefcount(array) <= HOLDERS["array"] + ASKING
-            and (base is None or sys.getrefcount(base) <= HOLDERS["base"] + ASKING)
         )
+        return mine and not is_shared(x)
 
     def stands_in(self, at: Standing) -> bool:
         """Whether it is still there and, where it is written, nobody else has it."""
-        return at.value() is self.tensor and (at.put is None or self.alone())
+        return at.value() is self.tensor and (at.put is None or self.alone(at.memory))
 
-    def counts(self) -> list[tuple[int, int]]:
+    def counts(self, memory: bool = False) -> list[tuple[int, int]]:
         """Addresses of the counts, and what they are while it is alone. Nothing here holds the
         array: who compares asks first whether memory has moved (`epoch`)."""
         array: Any = self.storage.array
-        rows = {"tensor": self.tensor, "storage": self.storage, "array": array}
+        rows = {} if memory else {"tensor": self.tensor, "storage": self.storage}
+        rows["array"] = array
         if (base := place_of(array).base(array)) is not None:
             rows["base"] = base
         return [(id(x), HOLDERS[name]) for name, x in rows.items()]
@@ -108,7 +107,18 @@ class Standing:
     """A place whose tensor each call finds anew: how to read it and, where the program writes in
     place, how to give it a copy (`put`)."""
 
-    __slots__ = ("_get", "_subject", "first", "key", "label", "number", "owner", "put")
+    __slots__ = (
+        "_get",
+        "_subject",
+        "first",
+        "key",
+        "label",
+        "memory",
+        "number",
+        "owner",
+        "put",
+        "sole",
+    )
 
     def __init__(self, number: int, label: str, owner: Any, key: Any, row: tuple[Any, Any]) -> None:
         """`row`: a getter, and what to apply it to."""
@@ -116,6 +126,8 @@ class Standing:
         self._get, self._subject = row
         self.put: Callable[[Tensor], object] | None = None
         self.first = number  # of the places that hold the same tensor
+        self.memory = False  # whether it is a tensor's `.data`: the tensor is whoever's
+        self.sole = False  # and nobody else may have that, who would see what is written first
 
     @property
     def row(self) -> tuple[Callable[[Any], Any], Any]:
@@ -125,15 +137,21 @@ class Standing:
         """What is there now."""
         return self._get(self._subject)
 
+    def fits(self) -> bool:
+        """Whether the program is right for what is there."""
+        if not self.memory or (self.put is not None and not self.sole):
+            return True
+        return self.sole is seen(self.value()).alone(memory=True)
+
     def token(self) -> tuple[object, ...]:
         """Equal for the same place, bound in the same way, of two traces."""
-        return id(self.owner), repr(self.key), self.put is None, self.first
+        return id(self.owner), repr(self.key), self.put is None, self.first, self.sole
 
 
 def writable(at: Standing, spec: TensorSpec, order: Shape, place: Place) -> Tensor:
     """The tensor of a place if a program may write it there, else a copy that lies in `order`."""
     known = seen(at.value())
-    if known.alone() and _serves(known, order):
+    if known.alone(at.memory) and _serves(known, order):
         return known.tensor
     made = empty(spec, order, place)
     old, new = known.storage, made.storage

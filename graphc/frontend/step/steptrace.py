@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from graphc.errors import DevicesMixed, leaving
+from graphc.errors import DevicesMixed, Untraceable, leaving
 from graphc.frontend import epoch
 from graphc.frontend.hostvalue import HostValue, Kind
 from graphc.frontend.places import HOST, place_of
@@ -124,6 +124,7 @@ class StepTrace(Trace):
             if x.storage in self.owners:
                 raise SharedArgument(self.owners[x.storage])
             self._join(x)
+            self._check_parted(x)
             if x.requires_grad:
                 self.leaves[x] = None
             if x not in self.aliases:
@@ -131,6 +132,20 @@ class StepTrace(Trace):
             if x.is_leaf and x.dtype.is_floating_point and x not in self.aliases:
                 self.flags.setdefault(x, self.flag_before(x))
         return super().lift(x)
+
+    def _check_parted(self, x: Tensor) -> None:
+        """Refuse to read, by another tensor, memory that the step has taken one from by `.data`."""
+        if x.storage not in self.parted or x in self.aliases:
+            return
+        owner = self.parted[x.storage].tensor
+        if x is owner:
+            return
+        raise Untraceable(
+            f"the step gives {owner.name or owner.spec} other memory by .data, and reads what it "
+            "had through another tensor",
+            why="a compiled step writes the memory in place, so both would show the new elements",
+            fix="keep a clone() of the old elements, or copy the new ones: x.data.copy_(value)",
+        )
 
     def _join(self, x: Tensor) -> None:
         """A step runs where its tensors are. One of the host without dimensions may be anywhere:

@@ -264,6 +264,8 @@ class Words:
         self.asked, self.numbers = [], False
         getters = [at.row[0] for at in standing]
         for at, known in standing.items():
+            if at.memory:
+                continue  # `epoch` tells of another
             place = Guard(at.label, "", 0, *at.row, known.tensor)
             if not self._watch(of_guard(place), held):
                 self.asked.append(Guard(at.label, "", 0, known.stands_in, at, True))
@@ -281,8 +283,8 @@ class Words:
         rows = [(at, id(x[2]) if len(x) > 2 else word(at)) for at, x in held.items()]
         self._moves.update(at for at, now in rows if before.get(at, now) != now)
         self.table, self.held = np.array(rows, np.int64).reshape(-1, 2), held
-        written = [known for at, known in standing.items() if at.put is not None]
-        counts = [row for known in written for row in known.counts()]
+        written = [(at, known) for at, known in standing.items() if at.put is not None]
+        counts = [row for at, known in written for row in known.counts(at.memory)]
         self.counts = np.array(counts, np.int64).reshape(-1, 2)
         self.standing = [*standing.values()]
 
