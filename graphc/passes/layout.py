@@ -15,12 +15,10 @@ Input: a decomposed Graph. Output: a Graph with the same meaning in which
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
-
-import networkx as nx
 
 from graphc.ir import sugar as P
 from graphc.ir.extent import is_unknown
@@ -60,13 +58,7 @@ def weight_orders(graph: Graph, profile: Profile) -> dict[Value, Shape]:
     states = set(graph.states())
     read = (_uncast(v.args[1]) for v in graph.values() if v.op is OPS["conv"])
     weights = [w for w in read if w in states]
-    ties = nx.Graph()
-    ties.add_nodes_from(states)
-    for out, target in zip(graph.outs, graph.targets, strict=True):
-        if target is not None:
-            ties.add_edges_from((target, leaf) for leaf in _update_leaves(out))
-    orders = dict(graph.orders)
-    tied = {v: k for k, part in enumerate(nx.connected_components(ties)) for v in part & states}
+    orders, tied = dict(graph.orders), _tied(graph, states)
     lying: dict[tuple[int, int], Shape] = {}  # by what is tied and the number of dimensions
 
     def lies(state: Value, order: Shape) -> None:
@@ -83,6 +75,26 @@ def weight_orders(graph: Graph, profile: Profile) -> dict[Value, Shape]:
             if s not in orders and (order := wanted(seen)) != identity(s):
                 lies(s, order)
     return orders
+
+
+def _tied(graph: Graph, states: Iterable[Value]) -> dict[Value, int]:
+    """The number of each state's group: those that updates tie, directly or through leaves that
+    they share."""
+    ties: dict[Value, list[Value]] = {s: [] for s in states}
+    for out, target in zip(graph.outs, graph.targets, strict=True):
+        if target is not None:
+            for leaf in _update_leaves(out):
+                ties.setdefault(leaf, []).append(target)
+                ties[target].append(leaf)
+    tied: dict[Value, int] = {}
+    for number, first in enumerate(ties):
+        stack = [first]
+        while stack:
+            v = stack.pop()
+            if v not in tied:
+                tied[v] = number
+                stack += ties[v]
+    return tied
 
 
 def _uncast(w: Value) -> Value:

@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
-import networkx as nx
-
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value, depending, topological
 from graphc.ir.rewrite import replaced
@@ -147,6 +145,8 @@ def cut(
     An input that is `written` costs something; what is `kept` anyway does not. What costs more
     than `dearest` is not computed again.
     """
+    import networkx as nx  # takes a tenth of what importing graphc does, and few steps are split
+
     flow = nx.DiGraph()
     order = topological(needed)
     for v in order:
