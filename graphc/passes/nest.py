@@ -157,9 +157,13 @@ class Nest:
     # ---- merging axes --------------------------------------------------------------------------
 
     def _merge(self, axes: list[Axis]) -> None:
-        """Drop axes of extent 1, then join neighbours that all addresses cross alike."""
+        """Drop axes of extent 1, then join neighbours that all addresses cross alike.
+
+        Tiles that sum what they computed keep the loop of a single product: it makes them tiles.
+        """
         before = tuple(self.reduced)
-        axes[:] = [a for a in axes if a.extent != 1]
+        lone = axes[-1:] if self.partials and axes is self.reduced else []
+        axes[:] = [a for a in axes if a.extent != 1] or lone
         k = len(axes) - 2
         while k >= 0:
             outer, inner = axes[k], axes[k + 1]
