@@ -149,10 +149,16 @@ def _expanded(a: Value, place: _Place) -> Value:
 
 
 def _is_interleaved(v: Value) -> bool:
-    """Whether contractions, or nothing but zeros, give the elements of `v` by turns."""
+    """Whether contractions, or nothing but zeros, give the elements of `v` by turns.
+
+    Not those of a depthwise convolution, of a product or a few for each element: they take as long
+    as their accesses, and are slower with more of them than a kernel that goes over all at once.
+    """
     if not is_op(v, "assemble") or all(d == 1 for step in v.attrs["steps"] for d in step):
         return False
     computed = [part for part in v.args if part.const is None]
+    if any(is_op(part, "conv") and part.args[1].shape[1] == 1 for part in computed):
+        return False
     return bool(computed) and all(map(is_epilogue, computed))
 
 

@@ -157,13 +157,9 @@ class Nest:
     # ---- merging axes --------------------------------------------------------------------------
 
     def _merge(self, axes: list[Axis]) -> None:
-        """Drop axes of extent 1, then join neighbours that all addresses cross alike.
-
-        Tiles that sum what they computed keep the loop of a single product: it makes them tiles.
-        """
+        """Drop axes of extent 1, then join neighbours that all addresses cross alike."""
         before = tuple(self.reduced)
-        lone = axes[-1:] if self.partials and axes is self.reduced else []
-        axes[:] = [a for a in axes if a.extent != 1] or lone
+        axes[:] = [a for a in axes if a.extent != 1]
         k = len(axes) - 2
         while k >= 0:
             outer, inner = axes[k], axes[k + 1]

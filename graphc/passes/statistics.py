@@ -75,8 +75,8 @@ def tiled(x: Value, inner: Shape, orders: Orders, profile: Profile) -> bool:
 
 
 def sums_products(v: Value, profile: Profile) -> bool:
-    """Whether a contraction adds up floats as written, in a known number, and pads none where
-    padding is stored, whose tiles know no other."""
+    """Whether a contraction adds up floats as written, several in a known number, and pads none
+    where padding is stored, whose tiles know no other."""
     if v.attrs.get("winograd", 0):
         return False  # its tiles are of another kind
     x, w = v.args
@@ -88,7 +88,7 @@ def sums_products(v: Value, profile: Profile) -> bool:
     pads = any(map(any, v.attrs.get("padding", ())))
     if any(map(is_unknown, summed)) or (pads and profile.stored_halo):
         return False
-    return bool(summed) and prod(summed) > 0 and v.spec.dtype.is_floating_point
+    return prod(summed) > 1 and v.spec.dtype.is_floating_point
 
 
 def _of_parts(x: Value, inner: Shape, outer: int) -> Value:

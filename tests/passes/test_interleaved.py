@@ -49,3 +49,10 @@ def test_a_norm_s_gradient_reads_each_image_once_more() -> None:
     kernels = [launch.kernel for launch in compile_graph(make(case), CPU).program.launches]
     tiles = [k for k in kernels if k.kind == "contract"]
     assert [len(k.partials) for k in tiles] == [2] * 4
+
+
+def test_a_depthwise_convolution_s_parts_stay_together() -> None:
+    text = HEAD.replace("[2,4,8,8]", "[2,3,8,8]").replace("[3,4,3,3]", "[3,1,3,3]")
+    body = text.replace("rhs_dilation=(1,1)}", "rhs_dilation=(1,1) groups=3}") + READERS["alone"]
+    stages = PIPELINE[: [s.name for s in PIPELINE].index("interleaved") + 1]
+    assert count(run_passes(graph(body + "\n}"), stages, CPU), "mul") == 1
