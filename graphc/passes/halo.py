@@ -24,10 +24,11 @@ Place = tuple[Shape, Shape, Shape]  # of a part: where it starts, its steps, its
 def framed(w: Value, low: Shape, high: Shape) -> Value | None:
     """`w` within zeros, as a whole of parts, if an epilogue can write `w` there."""
     sides = zip(w.shape, low, high, strict=True)
-    parts, starts, steps = (w,), (low,), ((1,) * len(low),)
+    parts: tuple[Value, ...] = (w,)
+    starts, steps = [low], [(1,) * len(low)]
     if is_op(w, "assemble"):  # its parts move, each as a whole
-        parts, steps = w.args, w.attrs["steps"]
-        starts = tuple(tuple(map(add, low, start)) for start in w.attrs["starts"])
+        parts, steps = w.args, [*w.attrs["steps"]]
+        starts = [tuple(map(add, low, start)) for start in w.attrs["starts"]]
     computed = [part for part in parts if part.const is None]
     if not all(map(is_epilogue, computed)) or any(is_unknown(n) for n, a, b in sides if a or b):
         return None

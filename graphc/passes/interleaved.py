@@ -15,7 +15,7 @@ as a norm's gradient, waits for all parts.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import reduce
+from functools import partial, reduce
 from math import prod
 from operator import add
 
@@ -48,7 +48,7 @@ class _Interleaved:
     def run(self) -> Graph:
         for v in self.graph.values():
             args = tuple(self.new[a] for a in v.args)
-            self.new[v] = v if v.op is None else replaced(v, args, lambda w, v=v: self._visit(v, w))
+            self.new[v] = v if v.op is None else replaced(v, args, partial(self._visit, v))
             self._follow(v)
         return self.graph.with_outs(self.new[v] for v in self.graph.outs)
 
