@@ -41,6 +41,7 @@ def profile(target: Target) -> Profile:
         narrow=64 if target.pairs else 0,  # which save more than a rounded copy takes
         small_extent=16,
         literal_strides=False,
+        parts_apart=True,
         bounded_terms=1 << 12,  # of one chain, so that no tile goes along chunks of it
         winograd=Winograd(
             run=32,  # the widest register tile's

@@ -4,7 +4,7 @@ Input: a decomposed Graph. Output: a Graph with the same meaning in which
   - every convolution input is stored channels-innermost and, where the profile wants that, already
     padded, so its inner loops have no borders: x => contiguous(pad(x)) made once, as wide as its
     widest reader needs, and every reader of x reads the inside of it. The kernel that computes x
-    writes the halo as it goes;
+    writes the halo as it goes, or, if that is a contraction, x right into its place (`halo.py`);
   - every convolution weight lies as the profile says, for a CPU [*K, C, O], output channels
     innermost, or [O, *K, C] of few outputs: a state tensor for good (`Graph.orders`), anything
     else in a packed copy. Gradients of weights read activations that already lie so, and are
@@ -28,6 +28,7 @@ from graphc.ir.rewrite import rebuild
 from graphc.ir.sizes import typical
 from graphc.ir.types import Shape
 from graphc.passes.group import is_free, parts_of, same_memory
+from graphc.passes.halo import framed
 from graphc.passes.orders import Orders, identity, orders_of
 from graphc.passes.profile import Profile
 
@@ -194,7 +195,9 @@ class _Layout:
         low, high, order = map(tuple, self.widths[v])
         if not any((*low, *high)) and (self.orders(w) == order or w.shape[order[-1]] == 1):
             return w
-        whole = w.builder.apply("contiguous", P.pad(w, low, high), order=order)
+        whole = framed(w, low, high)
+        if whole is None or self.orders(whole) != order:
+            whole = w.builder.apply("contiguous", P.pad(w, low, high), order=order)
         self.padded[v] = whole
         stop = tuple(a + n for a, n in zip(low, w.shape))
         return P.slice(whole, low, stop)

@@ -90,7 +90,8 @@ class _Realiser:
             )
             return False
         inlined = self._bytes_inlined(v, leaves, heavy, outside)
-        stored = self._bytes_stored(v, leaves, heavy, len(outside), self._in_own_kernel(v, group))
+        reads = sum(_share(v, g) for g in outside)
+        stored = self._bytes_stored(v, leaves, heavy, reads, self._in_own_kernel(v, group))
         if inlined > stored or (inlined == stored and self._unstored(leaves)):
             n = len(outside)
             readers = "1 reader" if n == 1 else f"{n} readers"
@@ -147,7 +148,12 @@ class _Realiser:
         without a buffer has to be stored for that."""
         weights = {u: self._weight(u, v) for u in leaves}
         anyway = [self._read_beside(v, g) for g in readers]
-        reads = sum(weights[u] for known in anyway for u in leaves if u not in known)
+        reads = sum(
+            int(weights[u] * _share(v, g))
+            for g, known in zip(readers, anyway, strict=True)
+            for u in leaves
+            if u not in known
+        )
         again = len(readers) * heavy * typical(v.spec.size_bytes)
         return reads + again + sum(weights[u] for u in self._unstored(leaves))
 
@@ -172,12 +178,12 @@ class _Realiser:
         return seen
 
     def _bytes_stored(
-        self, v: Value, leaves: list[Value], heavy: int, readers: int, shared: bool
+        self, v: Value, leaves: list[Value], heavy: int, readers: float, shared: bool
     ) -> int:
         """One store, a load for each reader; the leaves are read once, unless they are anyway."""
         read = sum(self._weight(u, v) for u in leaves) + heavy * typical(v.spec.size_bytes)
         once = 0 if shared else read
-        return once + (1 + readers) * typical(v.spec.size_bytes)
+        return once + int((1 + readers) * typical(v.spec.size_bytes))
 
     def _in_own_kernel(self, v: Value, group: Group) -> bool:
         """Whether v's own group has other reasons to exist."""
@@ -235,10 +241,19 @@ class _Realiser:
         return list(leaves), ops, heavy
 
     def _weight(self, leaf: Value, v: Value) -> int:
-        """The bytes of a leaf; what is much smaller than v stays in cache."""
-        size = typical(leaf.spec.numel)
+        """The bytes of a leaf, or of as much of it as v has places for; what is much smaller than v
+        stays in cache."""
+        size = min(typical(leaf.spec.numel), typical(v.spec.numel))
         large = self.profile.much * size >= typical(v.spec.numel)
         return size * leaf.spec.dtype.itemsize if large else 0
+
+
+def _share(v: Value, reader: Group) -> float:
+    """The part of v that a reader sees: an epilogue reads each place once, and of what several
+    contractions interleave, each has some."""
+    if reader.kind != "contract":
+        return 1.0
+    return min(1.0, typical(prod(reader.domain)) / max(1, typical(v.spec.numel)))
 
 
 def _is_computed(v: Value) -> bool:

@@ -29,6 +29,7 @@ from graphc.passes.decompose import decompose
 from graphc.passes.foresee import foresee
 from graphc.passes.fuse import fuse
 from graphc.passes.group import Group
+from graphc.passes.interleaved import interleaved
 from graphc.passes.layout import bufferize, layout
 from graphc.passes.loops import loops
 from graphc.passes.lower import lower
@@ -69,6 +70,7 @@ PIPELINE: tuple[Stage, ...] = (
     Stage("unread", portable(unread), "after simplify, while derivatives are as they were traced"),
     Stage("decompose", decompose, "after simplify, which undoes concat and fold where it can"),
     Stage("tidy", portable(simplify), "decompose writes pads, slices and reshapes that cancel"),
+    Stage("interleaved", interleaved, "after tidy, which cleans the parts; layout pads the whole"),
     Stage("layout", layout, "before fuse, which has to see the stores that layout asks for"),
     Stage("winograd", winograd, "after layout, which says how the inputs of convolutions lie"),
     Stage("bufferize", bufferize, "after layout, which changes how values would lie"),

@@ -121,6 +121,9 @@ class Profile:
     many_zeros: float = 1 / 8
     """The share of products that such zeros have, from which that is done: bounds cost a little in
     each tile, and rows of an image are no longer rows of it."""
+    parts_apart: bool = False
+    """Whether what is done with an image that contractions interleave, as in the data gradient of a
+    strided one, is done by each of them: where an epilogue's accesses may be any distance apart."""
     winograd: Winograd | None = None
     """When convolutions are computed by Winograd's algorithm; None: never."""
     attention: int = 0

@@ -126,6 +126,15 @@ def dilated(b: Builder, x: Value, w: Value) -> Value:
     return b.apply("conv", x, w, **attrs)
 
 
+def interleaving(b: Builder, g: Value, w: Value, x: Value) -> tuple[Value, ...]:
+    """A strided convolution's data gradient, behind an activation and its norm's gradient."""
+    spread = {**SAME, "padding": ((1, 2), (1, 2)), "lhs_dilation": (2, 2)}
+    a = b.apply("conv", g, w, **spread)
+    m = P.where(b.apply("le", x, 0.0), 0.0, a)
+    kept = P.sum(m, (0, 2, 3)) + P.sum(m * x, (0, 2, 3))
+    return m - channels(kept, m.shape), kept
+
+
 def attend(b: Builder, q: Value, k: Value, v: Value, g: Value) -> tuple[Value, ...]:
     """Attention with causal order and dropout, and the cotangents of its operands."""
     zero, mask = TensorSpec(i64, ()), TensorSpec(bool_, (*q.shape[:-1], k.shape[-2]))
@@ -149,13 +158,14 @@ CASES = [
     Case("add", lambda b, x, y: x + y * 2.5, ((3, 4), (3, 4)), 1),
     Case("softmax", softmax, ((5, 7),), 1),
     Case("linear", linear, ((6, 8), (4, 8), (4,)), 1),
-    Case("two_convs", two_convs, ((2, 3, 6, 6), (4, 3, 3, 3), (5, 4, 3, 3)), 7),
+    Case("two_convs", two_convs, ((2, 3, 6, 6), (4, 3, 3, 3), (5, 4, 3, 3)), 8),
     Case("conv_norm", conv_norm, ((4, 3, 40, 40), (16, 3, 3, 3), (16,), (16,)), 5),
     Case("max_pool", max_pool, ((2, 3, 6, 6),), 1),
     Case("update", update, ((6, 8), (8, 8)), 2, states=(1,)),
     Case("conv_update", conv_update, ((2, 3, 6, 6), (2, 4, 6, 6), (4, 3, 3, 3), (4, 3, 3, 3)), 5,
          states=(2, 3)),
     Case("dilated", dilated, ((2, 3, 5, 5), (4, 3, 3, 3)), 10),
+    Case("interleaving", interleaving, ((2, 4, 8, 8), (3, 4, 3, 3), (2, 3, 16, 16)), 11),
     Case("grouped", lambda b, x, w: b.apply("conv", x, w, groups=2, **SAME),
          ((2, 4, 6, 6), (6, 2, 3, 3)), 4),
     Case("depthwise", lambda b, x, w: b.apply("conv", x, w, groups=4, **SAME),

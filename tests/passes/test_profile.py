@@ -113,6 +113,7 @@ GUARDED = dataclasses.replace(
     winograd=None,
     attention=0,
     partial_reductions=2,
+    parts_apart=False,
 )
 OTHERS = {"small": SMALL, "large": LARGE, "guarded": GUARDED}
 
