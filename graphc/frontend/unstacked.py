@@ -28,7 +28,7 @@ def unstacked(x: Tensor) -> Sequence[Tensor]:
 
     def pull(gs: list[Any]) -> Cotangents:
         some = next(g for g in gs if g is not None)
-        nothing = some.full(0.0, some.spec) if any(g is None for g in gs) else None
+        nothing: Any = some.full(0.0, some.spec) if any(g is None for g in gs) else None
         return [stack([nothing if g is None else g for g in gs])]
 
     record_rule("unbind", rows, (x,), pull)
