@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 
 from graphc.ir import sugar as P
@@ -104,3 +107,8 @@ def test_a_part_is_the_whole_for_what_arrives_alone() -> None:
             np.testing.assert_allclose(got[k], array, rtol=1e-6)
     assert split.part(frozenset({0, 1})).graph is split.backward
     assert "%v" not in [v.name for v in split.part(frozenset({0})).graph.inputs]
+
+
+def test_what_cuts_flows_is_imported_by_the_first_cut() -> None:
+    code = "import sys, graphc; sys.exit('networkx' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
