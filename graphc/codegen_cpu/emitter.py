@@ -81,6 +81,9 @@ class Emitter:
         self.declarations: set[str] = set()
         self.label = "entry"  # the block being filled, for phi nodes
         self.active = ""  # <lanes x i1> of the lanes that may report errors; "" for all
+        self.first: list[str] = []  # what the function begins with
+        self.last: list[Callable[[], None]] = []  # what it ends with
+        self.kept: dict[str, str] = {}  # what is kept through it, by what it is for
         self._names = 0
         self._known: list[dict[str, str]] = [{}]  # pure instructions of each region around
 
@@ -244,7 +247,9 @@ class Emitter:
         return self.value(f"icmp ne i{lanes} {bits}, 0")
 
     def leave(self) -> None:
-        """Return, when what went past the caches has arrived."""
+        """Return, when all that is left to do is done and what went past the caches has arrived."""
+        for finish in self.last:
+            finish()
         if f"declare void @{FENCE}()" in self.declarations:
             self.do(f"call void @{FENCE}()")
         self.do("ret void")
@@ -253,4 +258,4 @@ class Emitter:
         """The finished function text (kernel ABI), without declarations."""
         arguments = "ptr noalias %args, i64 %tid, i64 %nthreads, ptr noalias %room"
         head = f"define void @{name}({arguments}) nounwind {{"
-        return "\n".join([head, "entry:", *self.lines, "}"])
+        return "\n".join([head, "entry:", *(f"  {line}" for line in self.first), *self.lines, "}"])

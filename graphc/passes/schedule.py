@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Affine, Axis, Buffer, Kernel, Load, Phase, Store
-from graphc.ir.program import CheckSite, Launch, Program, Slot, Space
+from graphc.ir.program import Assumption, CheckSite, Launch, Program, Slot, Space
 from graphc.ir.sizes import HINTS, Evaluation, unknowns
 from graphc.ir.types import Scalar, Shape, TensorSpec, u8
 from graphc.passes.group import parts_of
@@ -47,6 +47,7 @@ class Schedule:
     order: tuple[int, ...]
     profile: Profile
     repeats: Mapping[int, Repeat] = field(default_factory=dict)  # launches that stand for loops
+    assumed: tuple[Assumption, ...] = ()
 
     def at(self, sizes: Evaluation) -> Program:
         """The program for these sizes: expressions evaluated, buffers placed, barriers set."""
@@ -72,6 +73,7 @@ class Schedule:
             self.checks,
             self.orders,
             self.profile.align,
+            self.assumed,
         )
 
     def _launches_at(

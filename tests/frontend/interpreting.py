@@ -64,6 +64,9 @@ class InterpretedNative:
         self.binds += 1
         self._state = list(pointers)
 
+    def doubt(self) -> None:
+        pass
+
     def run(self, args: Sequence[int], outs: Sequence[int] = (), scalars: Any = ()) -> None:
         self.runs += 1
         self.done = False

@@ -17,12 +17,14 @@ from graphc.frontend.devices import MAKERS, Accelerator
 from graphc.frontend.eager.compiled import DRAWERS, RUNNERS
 from graphc.frontend.places import HOST, Place
 from graphc.frontend.step.compile_options import checked
+from graphc.frontend.step.checked import CheckedFunction, CheckedModule
 from graphc.frontend.step.compiled import (
     CompiledFunction,
     CompiledModule,
     disable,
 )
 from graphc.frontend.step.family import Backend
+from graphc.frontend.step.finiteness import Kind
 from graphc.frontend.step.found import is_module
 from graphc.frontend.step.native_backend import native, native_backend
 from graphc.frontend.step.one_op import OneOp, OverVectors
@@ -49,6 +51,9 @@ class _LateBackend:
 
     def on(self, place: Place) -> Backend:
         return native_backend() if place is HOST else _backend_of(place)
+
+    def checking(self, kind: Kind) -> Backend:
+        return native_backend().checking(kind)
 
     def build(self, graph: Graph, trace_ms: float) -> Any:
         return native_backend().build(graph, trace_ms)
@@ -163,13 +168,16 @@ def _compile(model: Any, **options: Any) -> Any:
     if isinstance(model, type):
         return _compile_class(model, kept)
     if is_module(model):
-        model.__dict__["_compiled"] = CompiledModule(model, _LateBackend(), **kept)
+        kind = CheckedModule if kept.get("check") else CompiledModule
+        model.__dict__["_compiled"] = kind(model, _LateBackend(), **kept)
         return model
     if not callable(model):
         raise InvalidType(
             f"compile() of a {type(model).__name__}", fix="pass a function, a Module or its class"
         )
-    return CompiledFunction(model, _LateBackend(), **kept)
+    return (CheckedFunction if kept.get("check") else CompiledFunction)(
+        model, _LateBackend(), **kept
+    )
 
 
 def _compile_class(cls: type, options: dict[str, Any]) -> type:
