@@ -149,18 +149,24 @@ class _Walk:
         for phase in self.kernel.phases:
             for s in phase.body:
                 if isinstance(s, Store):
-                    self._store(s)
+                    self._store(s, phase.axes)
                     continue
                 self.dtypes[s.name] = s.dtype
                 self.known[s.name] = self._fitting(self._of(s, phase.axes), s.dtype)
         return self.found
 
-    def _store(self, s: Store) -> None:
-        x = None if s.add or s.indirect else self.known[s.value]
-        if s.buffer in self.found:
-            before = self.found[s.buffer]
-            x = None if x is None or before is None else _hull(x, before)
-        self.found[s.buffer] = x
+    def _store(self, s: Store, loops: tuple[Axis, ...]) -> None:
+        """Each place of a buffer gets one of what is stored, and at most all that is added."""
+        x = self.known[s.value]
+        before = self.found.get(s.buffer, None if s.add else x)
+        if x is None or before is None:
+            self.found[s.buffer] = None
+        elif s.add:
+            n, dtype = self._terms(loops), self.dtypes[s.value]
+            y = Span(n * x.lo, n * x.hi).with_zero()
+            self.found[s.buffer] = self._fitting(Span(before.lo + y.lo, before.hi + y.hi), dtype)
+        else:
+            self.found[s.buffer] = _hull(x, before)
 
     def _of(self, s: Definition, loops: tuple[Axis, ...]) -> Known:
         if not s.dtype.is_floating_point:

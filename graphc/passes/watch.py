@@ -111,10 +111,14 @@ class _Flow:
         return set().union(*(self.readers.get(v, ()) for v in self.kernels[k].writes))
 
     def _only_state(self, kernel: Lowered) -> bool:
-        plain = kernel.kernel.kind in TESTED and kernel.repeat is None
-        writes = kernel.writes
+        """Nothing else, of kernels that spans are found for; what is added to is not tested, so
+        it may not be what others read as state."""
+        kind, writes = kernel.kernel.kind, kernel.writes
+        if kernel.repeat is not None or not all(v in self.target for v in writes):
+            return False
+        adds = kind == "scatter" and all(self.target[v] not in self.readers for v in writes)
         floats = any(v.spec.dtype.is_floating_point for v in writes)
-        return plain and floats and all(v in self.target for v in writes)
+        return floats and (adds or kind in TESTED)
 
     def is_scalar(self, v: Value) -> bool:
         """Whether it is one number that the program makes, or is given and does not write."""
