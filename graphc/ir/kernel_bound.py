@@ -1,7 +1,7 @@
 """How large a stored float may be, and how a kernel's text says so.
 
-    store b3[d0*128 + d1] = %5 within 262144.0 by c0    larger or NaN: stops at the commit point
-    store b5[d0] = %6 noted within 1e12 by c1           behind that: is said, and stops nothing
+store b3[d0*128 + d1] = %5 within 262144.0 by c0    larger or NaN: stops at the commit point
+store b5[d0] = %6 noted within 1e12 by c1           behind that: is said, and stops nothing
 """
 
 from __future__ import annotations

@@ -28,7 +28,6 @@ from graphc.passes.profile import Profile
 from graphc.passes.repeat import Repeat, Unroller, room_of
 from graphc.passes.sequence import sequence, waits_of
 
-
 COPIED = 8  # states that one kernel copies: as many streams as processors follow
 
 

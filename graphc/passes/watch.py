@@ -18,7 +18,7 @@ program that checks the very values (`frontend/step/checked.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, prod
 from typing import NamedTuple
@@ -64,9 +64,7 @@ class Watched(NamedTuple):
     assumed: tuple[Assumption, ...]
 
 
-def watch(
-    graph: Graph, kernels: Sequence[Lowered], checks: list[CheckSite], kind: str
-) -> Watched:
+def watch(graph: Graph, kernels: Sequence[Lowered], checks: list[CheckSite], kind: str) -> Watched:
     """`kind`: "nan" lets infinities be returned, "finite" does not."""
     kernels = [k for k in kernels if k.writes_something()]
     flow = _Flow(graph, kernels)
@@ -228,9 +226,7 @@ class _Test:
 class _Tests:
     """Puts the tests where they belong."""
 
-    def __init__(
-        self, flow: _Flow, proof: _Proof, checks: list[CheckSite], kind: str
-    ) -> None:
+    def __init__(self, flow: _Flow, proof: _Proof, checks: list[CheckSite], kind: str) -> None:
         self.flow, self.proof, self.checks = flow, proof, checks
         self.infinite = kind == "nan"
 

@@ -53,6 +53,18 @@ class Checked(Compiled):
         if kind is not None:
             self._backend: Backend = CheckedBackend(self._backend, kind)  # type: ignore[assignment]
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._check is not None:
+            return super().__call__(*args, **kwargs)
+        try:
+            return super().__call__(*args, **kwargs)
+        except NotFinite:
+            pass
+        except Exactly:
+            self._become_exact()
+            return super().__call__(*args, **kwargs)
+        return self._at_length(args, kwargs)
+
     def _exact(self) -> Compiled:
         """A function or module like this one that checks each value."""
         raise NotImplementedError
@@ -90,18 +102,6 @@ class CheckedFunction(Checked, CompiledFunction):
         self._options = options
         self._checking(options["check"])
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._check is not None:
-            return super().__call__(*args, **kwargs)
-        try:
-            return super().__call__(*args, **kwargs)
-        except NotFinite:
-            pass
-        except Exactly:
-            self._become_exact()
-            return super().__call__(*args, **kwargs)
-        return self._at_length(args, kwargs)
-
     def _exact(self) -> Compiled:
         return CompiledFunction(self._function, self._given, **self._options)
 
@@ -113,8 +113,6 @@ class CheckedModule(Checked, CompiledModule):
         super().__init__(module, backend, **{**options, "check": None})
         self._options = options
         self._checking(options["check"])
-
-    __call__ = CheckedFunction.__call__
 
     def _exact(self) -> Compiled:
         return CompiledModule(self.module, self._given, **self._options)

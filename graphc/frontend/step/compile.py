@@ -16,8 +16,8 @@ from graphc.errors import InvalidType
 from graphc.frontend.devices import MAKERS, Accelerator
 from graphc.frontend.eager.compiled import DRAWERS, RUNNERS
 from graphc.frontend.places import HOST, Place
-from graphc.frontend.step.compile_options import checked
 from graphc.frontend.step.checked import CheckedFunction, CheckedModule
+from graphc.frontend.step.compile_options import checked
 from graphc.frontend.step.compiled import (
     CompiledFunction,
     CompiledModule,

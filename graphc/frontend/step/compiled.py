@@ -497,5 +497,4 @@ class CompiledModule(Compiled):
 
 
 def recompiled(kind: Any, module: Any, backend: Backend, options: dict[str, Any]) -> Any:
-    """A compiled module read from a pickle, which holds no programs."""
-    return kind(module, backend, **options)
+    return kind(module, backend, **options)  # read from a pickle, which holds no programs

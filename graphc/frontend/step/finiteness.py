@@ -19,7 +19,6 @@ class Exactly(Exception):
     """Of such a step no kernel tests what it stores; its values have to be checked one by one."""
 
 
-
 def watched(values: Iterable[Value], kind: Kind) -> list[Value]:
     """For each float a number that the step gives only if it holds nothing bad."""
     found = []
