@@ -13,8 +13,6 @@ from graphc.codegen_cpu.emitter import Emitter, Vec, literal
 from graphc.codegen_cpu.math.division import report
 from graphc.ir.kernel_bound import Bound
 
-FLOATS = {32: np.float32, 64: np.float64}
-
 
 def keep(e: Emitter, t: Vec, x: str, mask: str, bound: Bound, site: str) -> None:
     """Note registers that are about to be stored where `mask` ("": everywhere) holds."""
@@ -53,7 +51,5 @@ def _look(e: Emitter, bits: Vec, worst: str, limit: float, site: str) -> None:
 
 
 def _bits_of(limit: float, width: int) -> int:
-    kind = FLOATS[width]
-    with np.errstate(over="ignore"):
-        rounded = kind(limit)
-    return int(rounded.view(np.uint32 if width == 32 else np.uint64))
+    kind, whole = (np.float32, np.uint32) if width == 32 else (np.float64, np.uint64)
+    return int(np.array(limit, kind).view(whole))

@@ -382,10 +382,10 @@ def _within(
     for k, (v, span) in enumerate(given.items()):
         dtype = v.spec.dtype
         body.append(Load(x := name(), dtype, f"b{k}", Affine()))
-        for limit, ends in ((span.lo, lambda c, x: (c, x)), (span.hi, lambda c, x: (x, c))):
+        for n, limit in enumerate(span):
             scalars.append(ScalarArg(c := f"c{len(scalars)}", dtype))
             numbers.append(limit)
-            body.append(Apply(test := name(), bool_, "le", ends(c, x)))
+            body.append(Apply(test := name(), bool_, "le", (x, c) if n else (c, x)))
             if good:
                 body.append(Apply(both := name(), bool_, "and", (good, test)))
             good = both if good else test

@@ -51,7 +51,7 @@ class Checked(Compiled):
         self._large = self._failed = 0
         self._large_at = -NEAR
         if kind is not None:
-            self._backend: Backend = CheckedBackend(self._backend, kind)  # type: ignore[assignment]
+            self._backend: Backend = CheckedBackend(self._backend, kind)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._check is not None:

@@ -7,7 +7,7 @@ that it has grown, it is looked at before the next run.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class Trust:
                 raise NotFinite(f"state {slot.name} is larger than an update in place allows")
         self.known = True
 
-    def has_grown(self, error: MutableSequence[int]) -> bool:
+    def has_grown(self, error: ctypes.Array[ctypes.c_int64]) -> bool:
         """Whether the error cell says no more than that; it is cleared then."""
         checks = self._program.checks
         if not 0 <= error[1] < len(checks) or not checks[error[1]].late:
@@ -60,5 +60,5 @@ def _lies_within(pointer: int, slot: Slot, lo: float, hi: float) -> bool:
     if not slot.size_bytes:
         return True
     memory = (ctypes.c_char * slot.size_bytes).from_address(pointer)
-    x = np.frombuffer(memory, slot.spec.dtype.numpy)
+    x = np.ndarray(slot.spec.numel, slot.spec.dtype.numpy, memory)
     return bool(lo <= x.min() and x.max() <= hi)
