@@ -304,6 +304,8 @@ class _Scheduler:
         slots = {}
         for v, (space, index) in places.items():
             first, final = lives.get(v, (0, last))
+            if space == "arena" and self.whole.get(v, v) not in self.readers:
+                final = last  # nobody reads it: who takes its place would have to wait for nothing
             slots[v] = Slot(v.name[1:], v.spec, space, index, first, final, str(v.where))
         slots |= {part: slots[whole] for part, whole in self.whole.items() if whole in slots}
         return slots
