@@ -37,18 +37,15 @@ def test_a_bad_element_is_told_wherever_it_is(dtype: str) -> None:
     for rows, columns in ((1, 1), (3, 37), (2, 64), (65, 16)):
         x = np.full((rows, columns), 512.0).astype(DTYPES[dtype].numpy)  # 1024 is allowed
         x[0, 0] *= -1
-
-        def error() -> list[int]:
-            y = np.zeros_like(x)
-            given = {"x": x, "y": y}, {"s0": columns, "n0": rows}, {"c0": SITE}  # noqa: B023
-            return native.run(*given, threads=2)  # noqa: B023
-
-        assert error()[0] == 0
+        y = np.zeros_like(x)
+        given = {"x": x, "y": y}, {"s0": columns, "n0": rows}, {"c0": SITE}
+        assert native.run(*given, threads=2)[0] == 0
         for k in {0, columns // 2, rows * columns - 1}:
             for bad in BAD:
                 kept = x.flat[k]
                 x.flat[k] = bad
-                assert error()[:2] == [1, SITE], (rows, columns, k, bad)
+                found = native.run(*given, threads=2)
+                assert found[:2] == [1, SITE], (rows, columns, k, bad)
                 x.flat[k] = kept
 
 

@@ -60,5 +60,5 @@ def _lies_within(pointer: int, slot: Slot, lo: float, hi: float) -> bool:
     if not slot.size_bytes:
         return True
     memory = (ctypes.c_char * slot.size_bytes).from_address(pointer)
-    x = np.ndarray(slot.spec.numel, slot.spec.dtype.numpy, memory)
+    x = np.ndarray(slot.spec.numel, slot.spec.dtype.numpy, memoryview(memory))
     return bool(lo <= x.min() and x.max() <= hi)
