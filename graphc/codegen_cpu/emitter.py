@@ -81,6 +81,9 @@ class Emitter:
         self.declarations: set[str] = set()
         self.label = "entry"  # the block being filled, for phi nodes
         self.active = ""  # <lanes x i1> of the lanes that may report errors; "" for all
+        self.first: list[str] = []  # what the function begins with
+        self.last: list[Callable[[], None]] = []  # what it ends with
+        self.kept: dict[str, str] = {}  # what is kept through it, by what it is for
         self._names = 0
         self._known: list[dict[str, str]] = [{}]  # pure instructions of each region around
 
@@ -249,7 +252,9 @@ class Emitter:
         return self.once(f"icmp eq i{lanes} {bits}, -1")
 
     def leave(self) -> None:
-        """Return, when what went past the caches has arrived."""
+        """Return, when all that is left to do is done and what went past the caches has arrived."""
+        for finish in self.last:
+            finish()
         if f"declare void @{FENCE}()" in self.declarations:
             self.do(f"call void @{FENCE}()")
         self.do("ret void")
@@ -258,4 +263,4 @@ class Emitter:
         """The finished function text (kernel ABI), without declarations."""
         arguments = "ptr noalias %args, i64 %tid, i64 %nthreads, ptr noalias %room"
         head = f"define void @{name}({arguments}) nounwind {{"
-        return "\n".join([head, "entry:", *self.lines, "}"])
+        return "\n".join([head, "entry:", *(f"  {line}" for line in self.first), *self.lines, "}"])

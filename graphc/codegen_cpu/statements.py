@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from graphc.codegen_cpu import memory
+from graphc.codegen_cpu import bounded, memory
 from graphc.codegen_cpu.emitter import Vec, literal
 from graphc.codegen_cpu.frame import Frame, Value
 from graphc.codegen_cpu.integers import Int
@@ -286,6 +286,9 @@ class Statements:
         if lanes > 1:
             mask = self._both(vector.mask, guarded, Vec("i1", lanes))
             offsets = self._offsets(s, point, copy, values)
+        if s.bound is not None:
+            t, site = register(dtype, lanes), scalar(values[s.bound.site])
+            bounded.keep(self.e, t, x, mask, s.bound, site)
         past = self.f.past.get(s.buffer, "false") if point.aligned else "false"
         if mask and not (point.mixed and not guarded):
             past = "false"

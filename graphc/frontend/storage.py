@@ -61,14 +61,15 @@ if hasattr(os, "register_at_fork"):
 class Clock:
     """A number that the versions of many storages rise by at once: those that one plan writes.
 
-    `whole`: all of them still follow it. `cell` holds the number, where native code counts, too.
+    `whole`: all of them still follow it. `alone`: nobody else has written them since that was
+    noted. `cell` holds the number, where native code counts, too.
     """
 
-    __slots__ = ("cell", "whole")
+    __slots__ = ("alone", "cell", "whole")
 
     def __init__(self) -> None:
         self.cell = ctypes.c_int64(0)
-        self.whole = False
+        self.whole = self.alone = False
 
     @property
     def ticks(self) -> int:
@@ -153,6 +154,7 @@ class Storage:
     @version.setter
     def version(self, value: int) -> None:
         self._own = value - self._clock.cell.value
+        self._clock.alone = False
 
     def follow(self, clock: Clock) -> None:
         """Have the version rise with the clock, and no more with the one that it followed."""

@@ -25,6 +25,7 @@ from typing import Any, Literal, TypeVar
 
 from graphc.ir.fingerprint import fingerprint
 from graphc.ir.graph import Graph
+from graphc.ir.kernel_bound import Bound
 from graphc.ir.ops import OPS, Runs
 from graphc.ir.text import escaped, show_attrs
 from graphc.ir.types import DType, Scalar
@@ -172,6 +173,7 @@ class Store:
     indirect: tuple[Indirect, ...] = ()
     add: bool = False
     ordered: bool = False
+    bound: Bound | None = None
     where: str = field(default="", compare=False)
 
 
@@ -319,10 +321,15 @@ class Kernel:
             yield from phase.body
 
     def may_fail(self) -> bool:
-        """Whether it checks an index, divides integers or calls what may fail."""
+        """Whether it checks an index or what it stores, divides integers or calls what may fail."""
         if self.call is not None:
             return OPS[self.call.op].may_fail != "never"
-        return any(isinstance(s, Apply) and OPS[s.op].can_fail(s.dtype) for s in self.statements())
+        return any(
+            isinstance(s, Apply) and OPS[s.op].can_fail(s.dtype)
+            if not isinstance(s, Store)
+            else s.bound is not None and not s.bound.late
+            for s in self.statements()
+        )
 
     def key(self) -> str:
         """The text without the name, provenance and notes: what the code depends on."""
@@ -440,7 +447,7 @@ def show_statement(s: Statement) -> str:
         sign = "+=" if s.add else "="
         place = f"{s.buffer}[{_affine(s.at, s.indirect)}]"
         order = " in order" if s.ordered else ""
-        return f"store {place} {sign} {s.value}{order}{_guards(s.guards, ' if ')}"
+        return f"store {place} {sign} {s.value}{order}{s.bound or ''}{_guards(s.guards, ' if ')}"
     head = f"{s.name}: {s.dtype.name} = "
     match s:
         case Const():

@@ -197,6 +197,9 @@ class _Run:
         at = np.broadcast_to(self.place(s.at, s.indirect), shape)
         holds = np.broadcast_to(self.inside(s.guards), shape)
         value = np.broadcast_to(self.value(s.value), shape)[holds].astype(buffer.dtype)
+        if s.bound is not None:
+            none, wide = np.zeros((), np.int64), value.astype(np.float64)
+            self.fail(~(np.abs(wide) <= s.bound.limit), self.value(s.bound.site), none, none)
         if not s.add:
             buffer[at[holds]] = value
             return

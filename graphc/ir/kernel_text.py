@@ -46,6 +46,7 @@ from itertools import chain, repeat
 from typing import Literal, cast, get_args
 
 from graphc.errors import FileFormatError, InvalidArgument
+from graphc.ir import kernel_bound
 from graphc.ir.graph import Graph
 from graphc.ir.kernel import (
     PART,
@@ -99,7 +100,9 @@ def show(kernel: Kernel) -> str:
 GRAPH = re.compile(r"^graph @\d+\n", re.MULTILINE)
 HEAD = re.compile(r"kernel (\S+) (\w+) \((.*) \| (.*) \| (.*)\) \{")
 TAIL = re.compile(r"\}(?:  // (.*))?")
-STORE = re.compile(r"store (\S+?)\[(.*?)\] (\+?=) (\S+)( in order)?(?: if (.*))?")
+STORE = re.compile(
+    rf"store (\S+?)\[(.*?)\] (\+?=) (\S+)( in order)?{kernel_bound.PATTERN}(?: if (.*))?"
+)
 CALL = re.compile(r"call (\w+)\(([^{]*); (\{.*)")
 RESULT = re.compile(r"; (\S+)\) -> (\S+?\[.*?\]) on (host|device|both)(?:  # (.*))?")
 OPERAND = re.compile(r"(\S+)\[(.*)\]")
@@ -204,10 +207,12 @@ class _Reader:
         line, _, where = line.partition("  # ")
         where = unescaped(where)
         if line.startswith("store "):
-            buffer, place, sign, value, order, guards = _matched(STORE, line).groups()
+            found = _matched(STORE, line).groups()
+            buffer, place, sign, value, order, *bound, guards = found
             at, indirect = self.address(place)
             tests, add = self.guards(guards), sign == "+="
-            return Store(buffer, value, at, tests, indirect, add, bool(order), where)
+            within = kernel_bound.parsed(*bound)
+            return Store(buffer, value, at, tests, indirect, add, bool(order), within, where)
         name, dtype_name, op, rest = _matched(DEFINE, line).groups()
         dtype, rest = _dtype(dtype_name), rest or ""
         if op == "load":

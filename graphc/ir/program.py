@@ -23,6 +23,7 @@ from graphc.ir.types import Scalar, Shape, TensorSpec
 # What `tracemalloc` sees of a program for one more set of sizes, and of its executable.
 SLOT_BYTES, LAUNCH_BYTES = 300, 200
 
+GROWN = "grown"  # in place of an error's class
 Space = Literal["arena", "arg", "state", "scalar", "out"]
 
 
@@ -67,6 +68,21 @@ class CheckSite:
     error: str = ""
     fix: str = ""
 
+    @property
+    def late(self) -> bool:
+        """Whether it is behind the commit point, and no error: state has grown large."""
+        return self.error == GROWN
+
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """Between which numbers a program takes all of a float state to lie: `Store.bound` keeps them
+    there while the program alone writes it; before that it has to be looked at."""
+
+    state: int
+    lo: float
+    hi: float
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -82,6 +98,7 @@ class Program:
     checks: tuple[CheckSite, ...] = ()
     orders: tuple[Shape, ...] = ()  # of each state slot: its dimensions, outermost in memory first
     align: int = 64  # bytes: what each arena offset is a multiple of
+    assumed: tuple[Assumption, ...] = ()
 
     def kernels(self) -> list[Kernel]:
         """The distinct kernels, in order of first launch."""

@@ -16,7 +16,8 @@ A launch lists sizes; what it reads; scalars; and after the arrow what it writes
 both stands on both sides), each in the order of the kernel's signature. `alias` notes a slot at
 exactly the place of an earlier one; the parser needs it not. `within` names the buffer of a loop
 that a slot is one trip's share of. `order` says how a state that is not
-row-major lies: its dimensions, outermost first. Words that are not plain are quoted
+row-major lies: its dimensions, outermost first. `assume state 3: 0.0 to 1e12` says what a float
+state is taken to lie in. Words that are not plain are quoted
 as in JSON.
 """
 
@@ -29,7 +30,7 @@ from typing import cast
 
 from graphc.errors import FileFormatError
 from graphc.ir.kernel import Kernel
-from graphc.ir.program import CheckSite, Launch, Program, Slot, Space
+from graphc.ir.program import Assumption, CheckSite, Launch, Program, Slot, Space
 from graphc.ir.text import ORDER, escaped, read_order, read_type, show_order, unescaped
 from graphc.ir.types import Scalar, Shape
 
@@ -42,6 +43,7 @@ SLOT = re.compile(
 )
 RAISES = rf"(?: raises ({NAME}) fix ({NAME}))?"
 CHECK = re.compile(rf"check \d+: ({NAME}) at ({NAME}):(\d+) in ({NAME}){RAISES}")
+ASSUME = re.compile(r"assume state (\d+): (\S+) to (\S+)")
 LAUNCH = re.compile(rf"\d+: launch ({NAME})\((.*)\)(?: -> (.*))?")
 OPERAND = re.compile(rf"%?{NAME}")
 COMMENT_COLUMN = 56
@@ -56,6 +58,7 @@ def show(program: Program) -> str:
         raises = f" raises {_word(c.error)} fix {_word(c.fix)}" if c.error else ""
         place = f"at {_word(file)}:{line} in {_word(function)}"
         lines.append(f"  check {i}: {_word(c.what)} {place}{raises}")
+    lines += [f"  assume state {a.state}: {a.lo!r} to {a.hi!r}" for a in program.assumed]
     for i, launch in enumerate(program.launches):
         if launch.barrier:
             lines.append("     barrier")
@@ -117,13 +120,15 @@ def parse(text: str, kernels: Mapping[str, Kernel]) -> Program:
     orders: dict[int, Shape] = {}
     checks: list[CheckSite] = []
     launches: list[Launch] = []
+    assumed: list[Assumption] = []
     barrier, commit = False, 0
     for line in map(str.strip, lines):
         if line.startswith("return"):
             outs = tuple(_names(line.removeprefix("return")))
             head = _unword(name), tuple(slots), tuple(launches), commit, outs
             lies = tuple(orders[k] for k in sorted(orders))
-            return Program(*head, int(arena), int(bound), tuple(checks), lies, int(align))
+            sizes = int(arena), int(bound)
+            return Program(*head, *sizes, tuple(checks), lies, int(align), tuple(assumed))
         if line == "barrier":
             barrier = True
         elif line == "commit":
@@ -137,6 +142,9 @@ def parse(text: str, kernels: Mapping[str, Kernel]) -> Program:
             what, file, at, function, error, fix = _match(CHECK, line)
             place = _unword(file), int(at), _unword(function)
             checks.append(CheckSite(_unword(what), place, _unword(error), _unword(fix)))
+        elif line.startswith("assume"):
+            state, lo, hi = _match(ASSUME, line)
+            assumed.append(Assumption(int(state), float(lo), float(hi)))
         else:
             launches.append(_parse_launch(line, kernels, barrier))
             barrier = False

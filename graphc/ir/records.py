@@ -20,16 +20,17 @@ from graphc.ir import kernel as k
 from graphc.ir.extent import Derived, Extent, Quotient
 from graphc.ir.graph import Graph
 from graphc.ir.kernel import Kernel
-from graphc.ir.program import CheckSite, Launch, Slot
+from graphc.ir.kernel_bound import Bound
+from graphc.ir.program import Assumption, CheckSite, Launch, Slot
 from graphc.ir.symbols import Symbol
 from graphc.ir.text import parse, show
 from graphc.ir.types import DTYPES, DType, TensorSpec
 
-VERSION = 3
+VERSION = 4
 CLASSES: tuple[type, ...] = (
     k.Affine, k.Apply, k.Axis, k.Buffer, k.Call, k.Const, k.Dot, k.Guard, k.Index, k.Indirect,
     k.Inside, k.Load, k.Operand, k.Partial, k.Phase, k.Reduce, k.Roles, k.ScalarArg, k.Store,
-    k.WindowAxis, CheckSite, Launch, Slot, TensorSpec,
+    k.WindowAxis, Assumption, Bound, CheckSite, Launch, Slot, TensorSpec,
 )  # fmt: skip
 
 

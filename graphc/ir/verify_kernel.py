@@ -235,6 +235,10 @@ class _Nest:
             yield from self._value(s.value, buffer.dtype)
             if s.ordered != (s.add and buffer.dtype.is_floating_point):
                 yield "adds are ordered if and only if they round"
+            if s.bound is not None:
+                yield from self._value(s.bound.site, i64)
+                if s.add or not buffer.dtype.is_floating_point:
+                    yield "only a float that is stored whole has a bound"
         elif s.dtype is not buffer.dtype:
             yield f"{s.buffer} holds {buffer.dtype.name}"
         yield from self._affine(s.at)

@@ -224,7 +224,7 @@ class _Lowering:
         place = self._cast(self.emit(index, chain), index.spec.dtype, i64)
         rounds = v.spec.dtype.is_floating_point
         rows_at = (Indirect(place, strides[axis]),)
-        self._put(Store(buffer, value, at, (), rows_at, True, rounds, where), True)
+        self._put(Store(buffer, value, at, (), rows_at, True, rounds, where=where), True)
         self._close_phase()
 
     def _only(self, dims: frozenset[int]) -> Shape:

@@ -151,6 +151,12 @@ class Profile:
     trials: int
     """Placements of single buffers spent on improving a plan: so small programs get many tries."""
 
+    # ---- watch: of `compile(check=...)` ---------------------------------------------------------
+
+    check: Literal["", "nan", "finite"] = ""
+    """What must not be returned nor stored: kernels test what they store. Of no machine, but passes
+    decide by it."""
+
     def __post_init__(self) -> None:
         if sorted(self.weight_order) != ["in", "out", "window"]:
             raise ValueError(f"not an order of a weight's sides: {self.weight_order}")

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Affine, Axis, Buffer, Kernel, Load, Phase, Store
-from graphc.ir.program import CheckSite, Launch, Program, Slot, Space
+from graphc.ir.program import Assumption, CheckSite, Launch, Program, Slot, Space
 from graphc.ir.sizes import HINTS, Evaluation, unknowns
 from graphc.ir.types import Scalar, Shape, TensorSpec, u8
 from graphc.passes.group import parts_of
@@ -27,6 +27,8 @@ from graphc.passes.nest import Lowered
 from graphc.passes.profile import Profile
 from graphc.passes.repeat import Repeat, Unroller, room_of
 from graphc.passes.sequence import sequence, waits_of
+
+COPIED = 8  # states that one kernel copies: as many streams as processors follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Schedule:
     order: tuple[int, ...]
     profile: Profile
     repeats: Mapping[int, Repeat] = field(default_factory=dict)  # launches that stand for loops
+    assumed: tuple[Assumption, ...] = ()
 
     def at(self, sizes: Evaluation) -> Program:
         """The program for these sizes: expressions evaluated, buffers placed, barriers set."""
@@ -72,6 +75,7 @@ class Schedule:
             self.checks,
             self.orders,
             self.profile.align,
+            self.assumed,
         )
 
     def _launches_at(
@@ -262,9 +266,20 @@ class _Scheduler:
                 stack.extend(self.after[k])
 
     def _copies(self) -> list[Lowered]:
-        """Kernels that move a new state from the arena over the old one."""
-        pairs = [(o, t) for o, t in self._pairs() if t is not None and o not in self.target]
-        return [copy_kernel(out, state) for out, state in pairs if out.spec.numel]
+        """Kernels that move new states from the arena over the old ones, some at a time."""
+        groups: list[list[tuple[Value, Value]]] = []
+        filling: dict[int, list[tuple[Value, Value]]] = {}  # the last group of each size
+        for out, state in self._pairs():
+            if state is None or out in self.target or not out.spec.numel:
+                continue
+            size = out.spec.numel
+            group = filling.get(size, []) if isinstance(size, int) else []
+            if not 0 < len(group) < COPIED:
+                groups.append(group := [])
+                if isinstance(size, int):
+                    filling[size] = group
+            group.append((out, state))
+        return [copy_kernel(pairs) for pairs in groups]
 
     def _writes_state(self, k: Lowered, slots: dict[Value, Slot]) -> bool:
         return any(slots[v].space == "state" for v in k.writes)
@@ -289,6 +304,8 @@ class _Scheduler:
         slots = {}
         for v, (space, index) in places.items():
             first, final = lives.get(v, (0, last))
+            if space == "arena" and self.whole.get(v, v) not in self.readers:
+                final = last  # nobody reads it: who takes its place would have to wait for nothing
             slots[v] = Slot(v.name[1:], v.spec, space, index, first, final, str(v.where))
         slots |= {part: slots[whole] for part, whole in self.whole.items() if whole in slots}
         return slots
@@ -409,24 +426,27 @@ def named_apart(launches: Sequence[Launch], taken: Names) -> list[Launch]:
     return named
 
 
-def copy_kernel(source: Value, target: Value) -> Lowered:
-    """target[i] = source[i]"""
-    dtype = source.spec.dtype
+def copy_kernel(pairs: Sequence[tuple[Value, Value]]) -> Lowered:
+    """target[i] = source[i] of pairs of one size."""
     at = Affine((("d0", 1),))
-    where = str(source.where)
+    buffers: list[Buffer] = []
+    body: list[Load | Store] = []
+    for n, (source, _) in enumerate(pairs):
+        dtype, where = source.spec.dtype, str(source.where)
+        read, written = f"b{2 * n}", f"b{2 * n + 1}"
+        buffers += Buffer(read, dtype, "r"), Buffer(written, dtype, "w")
+        body.append(Load(f"%{n}", dtype, read, at, where=where))
+        body.append(Store(written, f"%{n}", at, where=where))
+    states = ", ".join(f"{source.name}: new state {target.name}" for source, target in pairs)
     kernel = Kernel(
         "copy",
         "map",
-        (Buffer("b0", dtype, "r"), Buffer("b1", dtype, "w")),
+        tuple(buffers),
         ("n0",),
         (),
         (Axis("d0", "n0"),),
-        (
-            Phase(
-                (),
-                (Load("%0", dtype, "b0", at, where=where), Store("b1", "%0", at, where=where)),
-            ),
-        ),
-        f"{source.name}: new state {target.name}, moved there once nobody reads the old one",
+        (Phase((), tuple(body)),),
+        f"{states}, moved there once nobody reads the old one",
     )
-    return Lowered(kernel, (source, target), (source.spec.numel,), (), ())
+    values = tuple(v for pair in pairs for v in pair)
+    return Lowered(kernel, values, (pairs[0][0].spec.numel,), (), ())

@@ -64,6 +64,14 @@ class InterpretedNative:
         self.binds += 1
         self._state = list(pointers)
 
+    @property
+    def program(self) -> Program:
+        """None that is compiled: it assumes nothing of state."""
+        return Program(self.graph.name, (), (), 0, (), 0, 0)
+
+    def doubt(self) -> None:
+        """It assumes nothing of state."""
+
     def run(self, args: Sequence[int], outs: Sequence[int] = (), scalars: Any = ()) -> None:
         self.runs += 1
         self.done = False

@@ -96,7 +96,7 @@ KERNEL = Kernel(
                 Store("e", "%9", Affine((("i0", 1),)), (Guard(Affine((("i1", 1),)), 1, 2),)),
                 Store(
                     "e", "%10", Affine((("i0", 2),)), (), (Indirect("%6", 7),), True, True,
-                    "opt train.py:16 fc.weight",
+                    where="opt train.py:16 fc.weight",
                 ),
             ),
         ),

@@ -40,6 +40,14 @@ NUMBERS = {
     "memory.py LARGE": "which buffers a plan is worth searching for; the rest fill gaps",
     "memory.py PATIENCE": "when a search begins anew; the plan's height alone decides",
     "memory.py SLOWER": "of two ways in Python, whatever the machine",
+    "schedule.py COPIED": "as many streams as any processor follows; it bounds a kernel's text",
+    "spans.py MOST": "terms of a sum that a proof allows for",
+    "spans.py WINOGRAD": "mathematics: how far its transforms go",
+    "spans.py SLACK": "rounding of any float",
+    "spans.py TINY": "what any float may round to nothing",
+    "spans.py EXP_MOST": "mathematics: from where exp is infinite",
+    "watch.py CHOICES": "what a proof may take values to be at most",
+    "watch.py STATE": "the same of state",
     "lower.py LITERALS": "numbers that code of any kind has for free",
 }
 
@@ -200,7 +208,7 @@ DECIDING = [f.name for f in dataclasses.fields(Profile) if f.name not in SEARCH]
 
 
 def changed(name: str) -> Iterator[Profile]:
-    for other in OTHERS.values():
+    for other in (*OTHERS.values(), dataclasses.replace(CPU, check="nan")):
         if getattr(other, name) != getattr(CPU, name):
             yield dataclasses.replace(CPU, **{name: getattr(other, name)})
 

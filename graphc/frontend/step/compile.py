@@ -18,6 +18,7 @@ from graphc.frontend.eager.compiled import DRAWERS, RUNNERS
 from graphc.frontend.eager.groups import MAKERS as GROUP_MAKERS
 from graphc.frontend.eager.groups import Recipe, Runner
 from graphc.frontend.places import HOST, Place
+from graphc.frontend.step.checked import CheckedFunction, CheckedModule
 from graphc.frontend.step.compile_options import checked
 from graphc.frontend.step.compiled import (
     CompiledFunction,
@@ -25,6 +26,7 @@ from graphc.frontend.step.compiled import (
     disable,
 )
 from graphc.frontend.step.family import Backend
+from graphc.frontend.step.finiteness import Kind
 from graphc.frontend.step.found import is_module
 from graphc.frontend.step.grouped import Groups
 from graphc.frontend.step.native_backend import native, native_backend
@@ -52,6 +54,9 @@ class _LateBackend:
 
     def on(self, place: Place) -> Backend:
         return native_backend() if place is HOST else _backend_of(place)
+
+    def checking(self, kind: Kind) -> Backend:
+        return native_backend().checking(kind)
 
     def build(self, graph: Graph, trace_ms: float) -> Any:
         return native_backend().build(graph, trace_ms)
@@ -177,13 +182,16 @@ def _compile(model: Any, **options: Any) -> Any:
     if isinstance(model, type):
         return _compile_class(model, kept)
     if is_module(model):
-        model.__dict__["_compiled"] = CompiledModule(model, _LateBackend(), **kept)
+        kind = CheckedModule if kept.get("check") else CompiledModule
+        model.__dict__["_compiled"] = kind(model, _LateBackend(), **kept)
         return model
     if not callable(model):
         raise InvalidType(
             f"compile() of a {type(model).__name__}", fix="pass a function, a Module or its class"
         )
-    return CompiledFunction(model, _LateBackend(), **kept)
+    return (CheckedFunction if kept.get("check") else CompiledFunction)(
+        model, _LateBackend(), **kept
+    )
 
 
 def _compile_class(cls: type, options: dict[str, Any]) -> type:

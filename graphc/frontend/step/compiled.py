@@ -87,7 +87,7 @@ class Compiled(Measured):
         self._log = Recompiles(name)
         self._function = function
         self._name = name
-        self._backend = backend
+        self._backend = self._given = backend
         self._on_limit = on_limit
         self._drop_grads = grads == "drop"
         self._dynamic, self._check = dynamic, check
@@ -427,14 +427,17 @@ class CompiledFunction(Compiled):
         bound = kept.get(place := f"_compiled_{self._name}")
         if not isinstance(bound, CompiledFunction):
             method = self._function.__get__(instance, owner)
-            bound = kept[place] = CompiledFunction(method, self._backend, **self._options)
+            bound = kept[place] = self._like(method)
         return bound
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CompiledFunction:
         """Itself, but of a method a new one for the copy of its instance."""
         if getattr(self._function, "__self__", None) is None:
             return self
-        return CompiledFunction(copy.deepcopy(self._function, memo), self._backend, **self._options)
+        return self._like(copy.deepcopy(self._function, memo))
+
+    def _like(self, function: Callable[..., Any]) -> CompiledFunction:
+        return type(self)(function, self._given, **self._options)
 
     def __reduce__(self) -> Any:
         """By name, as functions are pickled; programs are not."""
@@ -476,15 +479,14 @@ class CompiledModule(Compiled):
             return self.module._call_impl(args, kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CompiledModule:
-        return CompiledModule(memo[id(self.module)], self._backend, **self._options)
+        return type(self)(memo[id(self.module)], self._given, **self._options)
 
     def __reduce__(self) -> Any:
-        return recompiled, (self.module, self._backend, self._options)
+        return recompiled, (type(self), self.module, self._given, self._options)
 
     def __repr__(self) -> str:
         return f"<compiled {self._name}>"
 
 
-def recompiled(module: Any, backend: Backend, options: dict[str, Any]) -> CompiledModule:
-    """A compiled module read from a pickle, which holds no programs."""
-    return CompiledModule(module, backend, **options)
+def recompiled(kind: Any, module: Any, backend: Backend, options: dict[str, Any]) -> Any:
+    return kind(module, backend, **options)  # read from a pickle, which holds no programs

@@ -28,6 +28,7 @@ from graphc.frontend.places import DevicePlace, Place
 from graphc.frontend.step.alone import run_alone
 from graphc.frontend.step.checking import check
 from graphc.frontend.step.family import Backend
+from graphc.frontend.step.finiteness import Exactly, Kind
 from graphc.frontend.step.inspection import GPU_STAGES, Unit
 from graphc.frontend.step.native import Latch, Native
 from graphc.frontend.step.native_backend import native
@@ -112,6 +113,9 @@ class ByPrecision:
 
     def bind_state(self, pointers: Sequence[int]) -> None:
         self._states = tuple(pointers)
+
+    def doubt(self) -> None:
+        """It assumes nothing of state."""
 
     def run(
         self, args: Sequence[int], outs: Sequence[int] = (), scalars: Sequence[Scalar] = ()
@@ -265,6 +269,9 @@ class GpuBackend:
 
     def on(self, place: Place) -> Backend:
         return self
+
+    def checking(self, kind: Kind) -> Backend:
+        raise Exactly
 
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
         return partition(joint, gradients, cotangents)

@@ -18,6 +18,7 @@ from graphc.frontend.step.alike import outline
 from graphc.frontend.step.backward import Backward, CompiledNode, SpentNode, Split
 from graphc.frontend.step.capture import Capture
 from graphc.frontend.step.dump import dump
+from graphc.frontend.step.finiteness import Kind
 from graphc.frontend.step.guards import Change, Guards
 from graphc.frontend.step.inspection import Unit
 from graphc.frontend.step.native import Native, Template
@@ -49,6 +50,10 @@ class Backend(Protocol):
 
     def on(self, place: Place) -> Backend:
         """The one that compiles for the device whose memory this is."""
+        ...
+
+    def checking(self, kind: Kind) -> Backend:
+        """One whose kernels test what they store, for `compile(check=...)`. Raises Exactly."""
         ...
 
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, Template]: ...

@@ -15,6 +15,10 @@ from graphc.ir.ops import OPS
 Kind = Literal["nan", "finite"]
 
 
+class Exactly(Exception):
+    """Of such a step no kernel tests what it stores; its values have to be checked one by one."""
+
+
 def watched(values: Iterable[Value], kind: Kind) -> list[Value]:
     """For each float a number that the step gives only if it holds nothing bad."""
     found = []

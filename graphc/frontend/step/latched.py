@@ -65,8 +65,8 @@ def places() -> dict[str, int] | None:
         if at is None or not _tried():
             return None
         shown = _slot(Storage, "strides", Storage(None, None))  # type: ignore[arg-type]
-        whole = _slot(Clock, "whole", Clock())
-        found = {"shown_at": shown, "whole": whole, "version": at.version}
+        whole, alone = (_slot(Clock, name, Clock()) for name in ("whole", "alone"))
+        found = {"shown_at": shown, "whole": whole, "alone": alone, "version": at.version}
         return found | _values() | _lock()
     except (AttributeError, TypeError, ValueError):
         return None
@@ -321,7 +321,10 @@ def _constants(at: dict[str, int]) -> dict[str, int]:
 def _process(ready: Ready, at: dict[str, int]) -> list[tuple[int, int]]:
     """Addresses and words that tell of modes, of counters and of who else writes the state."""
     words = [w for x in (modes, epoch, Tensor) for w in version(vars(x)) or ()]
-    words.append((ready.entry.plan.clock, at["whole"]))
+    clock = ready.entry.plan.clock
+    words.append((clock, at["whole"]))
+    if ready.entry.plan.native.program.assumed:
+        words.append((clock, at["alone"]))
     places = [id(x) + offset for x, offset in words] + [ctypes.addressof(running.cell)]
     return [(place, word(place)) for place in places]
 

@@ -6,6 +6,7 @@ import atexit
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cache, lru_cache
 
 from graphc import config
@@ -19,6 +20,7 @@ from graphc.frontend.places import Place
 from graphc.frontend.step.alone import run_alone
 from graphc.frontend.step.checking import check
 from graphc.frontend.step.family import Backend
+from graphc.frontend.step.finiteness import Exactly, Kind
 from graphc.frontend.step.inspection import Unit
 from graphc.frontend.step.profile import Limits, Run, print_tally
 from graphc.frontend.step.progress import Progress
@@ -71,9 +73,9 @@ class NativeBackend:
     def __init__(self) -> None:
         self._target = Target.host()
         self._profile = profile(self._target)
-        disk = DiskCache()
-        self._schedules = Schedules(disk, self._profile)
-        self._library = KernelLibrary(self._target, disk)
+        self._disk = DiskCache()
+        self._schedules = Schedules(self._disk, self._profile)
+        self._library = KernelLibrary(self._target, self._disk)
         self._progress = Progress()
         self._library.told = self._progress.tell
         self._loop = module_text(self._target.triple)
@@ -151,6 +153,9 @@ class NativeBackend:
     def on(self, place: Place) -> Backend:
         return self
 
+    def checking(self, kind: Kind) -> Backend:
+        return _Checking(self, kind)
+
     def counts(self) -> tuple[int, int]:
         return self._library.compiled, self._library.hits
 
@@ -168,6 +173,26 @@ class NativeBackend:
 
 
 @cache
+class _Checking(NativeBackend):
+    """The same, with kernels that test what they store."""
+
+    def __init__(self, of: NativeBackend, kind: Kind) -> None:
+        if config.check_bounds():  # those kernels stop at any error, behind the commit point, too
+            raise Exactly
+        vars(self).update(vars(of))
+        self._of = of
+        self._profile = replace(of.profile, check=kind)
+        self._schedules = Schedules(self._disk, self._profile)
+
+    @property
+    def _engine(self) -> Engine:
+        return self._of._engine
+
+    def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
+        """A backward that runs later, when nobody would find out what is bad."""
+        raise Exactly
+
+
 def _note_exact() -> None:
     """Once in a process."""
     warnings.warn(

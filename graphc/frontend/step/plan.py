@@ -218,6 +218,9 @@ class Plan:
             outs = [result.make() for result in self.results]
             scalars = [get() for get in self.getters]
             grads, copies = self._bind(leaves)
+            if not (self.clock.whole and self.clock.alone):
+                self.native.doubt()
+                self.clock.alone = True
             running.programs += 1
             try:
                 self.native.run(args, [place for _, place in outs], scalars)

@@ -55,7 +55,7 @@ class Ready:
     """One entry, prepared."""
 
     __slots__ = (
-        "_arguments", "_asked", "_at", "_clock", "_default", "_first", "_first_tick",
+        "_arguments", "_asked", "_assumes", "_at", "_clock", "_default", "_first", "_first_tick",
         "_getters", "_gradients", "_index", "_kind", "_loss", "_modes", "_moved", "_native",
         "_plan", "_pointers", "_results", "_scalars", "_storages", "acts", "entry", "latches",
     )  # fmt: skip
@@ -71,6 +71,7 @@ class Ready:
         self._first: Sequence[Scalar] = ()  # the numbers for the first call, later ones keep them
         self._scalars: Sequence[Scalar] = ()
         self.entry, self._plan, self._native = entry, plan, plan.native
+        self._assumes = bool(plan.native.program.assumed)
         self._storages, self._clock, self._results = plan.storages, plan.clock, plan.results
         self._pointers = [0] * (len(plan.results) + len(plan.args))
         self._kind, self._index = plan.place.kind, getattr(plan.place, "index", None)
@@ -101,6 +102,7 @@ class Ready:
             and _default[0] is self._default
             and not running.programs
             and self._clock.whole
+            and (self._clock.alone or not self._assumes)
         )
 
     @property
@@ -128,6 +130,7 @@ class Ready:
                 or _default[0] is not self._default
                 or running.programs
                 or not self._clock.whole
+                or (self._assumes and not self._clock.alone)
                 or (self._asked is not None and not all_same(*self._asked))
             ):
                 return MISSED

@@ -44,6 +44,7 @@ from graphc.runtime.cpu.job import TICKS, Job, Timed, clocked
 from graphc.runtime.cpu.outside import outside
 from graphc.runtime.cpu.routines import routines_of
 from graphc.runtime.cpu.threads import Pool, forget_threads, get_num_threads
+from graphc.runtime.cpu.trust import Trust
 from graphc.runtime.failures import failed_check
 from graphc.runtime.latch import Latch, functions
 from graphc.runtime.tally import Tally
@@ -301,17 +302,18 @@ class Executable:
         self.program = program
         self._engine = engine
         self._binding = Binding(program, functions, checked)
+        self._trust = Trust(program)
+        self.doubt = self._trust.doubt
         cells = self._binding.cells
         self._error = (ctypes.c_int64 * ERROR_CELLS).from_buffer(cells.data)
         self._scalars = cells.data.cast("B")[8 * self._binding.scalars_at :]
         self._pointers = np.zeros(0, np.int64)  # of results, then arguments; native code fills it
-        self._watched = 0
+        self._watched, self._arena_epoch = 0, -1
         self._patches = np.ascontiguousarray(self._binding.call)
         uses = functions, self._binding, self._patches
         self._job = Job(routines_of(program, self._binding), uses, program.commit, parallel)
         self._describe_job(len(program.launches))
         self.timed = partial(clocked, engine, self._job, program)
-        self._arena_epoch = -1
         self._arg_count, self._out_count = self._binding.counts["arg"], self._binding.counts["out"]
         self._bound = len(self._binding.state) == 0
         weakref.finalize(self, engine.release, id(self)).atexit = False
@@ -329,6 +331,7 @@ class Executable:
         """Where the state tensors are, from now on; they must stay alive while bound."""
         with self._engine.lock:
             self._binding.bind_state(pointers)
+            self._trust.bind(pointers)
             self._bound = True
 
     def run(
@@ -358,6 +361,7 @@ class Executable:
         job.done = job.clean = False
         if engine.busy or (given is None and self._arena_epoch != engine.arena.epoch):
             return False
+        self._trust.look()
         engine.busy = RUNNING  # at once: a handler may run at any call, and move what was compared
         try:
             if given is not None:
@@ -374,7 +378,7 @@ class Executable:
             raise
         finally:
             engine.busy = 0
-        if not job.clean and self._error[0]:
+        if not job.clean and self._error[0] and not self._trust.has_grown(self._error):
             raise self._failure()
         return ran
 
@@ -417,7 +421,7 @@ class Executable:
 
     def words(self) -> list[tuple[int, int]]:
         """Addresses and words that tell whether it would run as it does now."""
-        cells = self._engine._busy, self._engine.arena.moves, threads.turns
+        cells = self._engine._busy, self._engine.arena.moves, threads.turns, self._trust.cell
         return [(ctypes.addressof(x), x.value) for x in cells]
 
     def bound(self) -> dict[str, int]:
@@ -450,7 +454,7 @@ class Executable:
             raise
         finally:
             engine.busy = 0
-        if self._error[0]:
+        if self._error[0] and not self._trust.has_grown(self._error):
             raise self._failure()
 
     @property

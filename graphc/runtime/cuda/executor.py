@@ -139,6 +139,9 @@ class CudaExecutable:
         """What it keeps for these sizes alone, code and arena aside."""
         return self.program.table_bytes
 
+    def doubt(self) -> None:
+        """It assumes nothing of state."""
+
     def bind_state(self, pointers: Sequence[int]) -> None:
         """Where the state tensors are, from now on; they must stay alive while bound."""
         self._states = tuple(pointers)

@@ -1,0 +1,193 @@
+"""Checked steps: as fast a program as an unchecked one, and state as it was where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import nn, optim
+from graphc.errors import NotFinite
+from graphc.nn import functional as F
+
+OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
+    "sgd": lambda p: optim.SGD(p, lr=0.1),
+    "momentum": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=1e-4, nesterov=True),
+    "adam": lambda p: optim.Adam(p),
+    "adamw": lambda p: optim.AdamW(p, amsgrad=True),
+    "rmsprop": lambda p: optim.RMSprop(p, momentum=0.9),
+    "adagrad": lambda p: optim.Adagrad(p),
+}
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.out = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Linear(64, 3)
+
+    def forward(self, x: Any) -> Any:
+        return self.out(self.norm(self.conv(x)).relu().flatten(1))
+
+
+def training(make: Callable[[Any], Any], **options: Any) -> tuple[Any, Any, Any]:
+    graphc.manual_seed(0)
+    net = Net()
+    opt = make(net.parameters())
+
+    @graphc.compile(**options)
+    def step(x: Any, y: Any) -> Any:
+        opt.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        loss.backward()
+        opt.step()
+        return loss
+
+    return net, opt, step
+
+
+def batch(n: int = 8) -> tuple[Any, Any]:
+    graphc.manual_seed(1)
+    return graphc.randn(n, 1, 6, 6), graphc.randint(0, 3, (n,))
+
+
+def held(net: Any, opt: Any) -> list[Any]:
+    rows = [x.detach().numpy().copy() for x in net.state_dict().values()]
+    slots = opt.state_dict()["state"].values()
+    return rows + [
+        x.numpy().copy() for row in slots for x in row.values() if isinstance(x, graphc.Tensor)
+    ]
+
+
+def same(a: list[Any], b: list[Any]) -> bool:
+    return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(a, b, strict=True))
+
+
+def launches(step: Any) -> tuple[int, int]:
+    text = step.ir("memory")
+    return text.count(": launch "), text.count(": launch copy")
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_checked_step_gives_the_same_bits_in_about_as_many_launches(name: str) -> None:
+    plain, checked = training(OPTIMIZERS[name]), training(OPTIMIZERS[name], check="finite")
+    for n in (8, 8, 8, 8, 5):  # the last one is another size
+        x, y = batch(n)
+        assert plain[2](x, y).item() == checked[2](x, y).item()
+    assert same(held(*plain[:2]), held(*checked[:2]))
+    assert launches(checked[2])[0] <= launches(plain[2])[0] + 6
+    assert launches(checked[2])[1] <= 5  # of a norm's gains and slots, of a counter of steps
+    assert checked[2]._failed == 0 and checked[2].stats.programs == 1
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("calls", [1, 5])  # at 5 a builtin makes the calls
+def test_nothing_has_changed_where_it_fails(name: str, calls: int) -> None:
+    net, opt, step = training(OPTIMIZERS[name], check="finite")
+    x, y = batch()
+    for _ in range(calls):
+        step(x, y)
+    assert (step._latch is not None) == (calls == 5)
+    before, bad = held(net, opt), x.clone()
+    bad[3, 0, 2, 2] = float("inf")
+    with pytest.raises(NotFinite, match=rf"`x` holds Inf in 1 of 288 .* at call {calls + 1}"):
+        step(bad, y)
+    assert same(before, held(net, opt))
+    step(x, y)
+    assert not same(before, held(net, opt))
+
+
+def summing(**slots: Any) -> tuple[Any, Any, Any]:
+    w = nn.Parameter(graphc.ones(4, 4))
+    opt = optim.SGD([w], lr=1.0, **slots)
+
+    @graphc.compile(check="finite")
+    def step(x: Any) -> Any:
+        opt.zero_grad()
+        loss = (x * w).sum()
+        loss.backward()
+        opt.step()
+        return loss
+
+    return w, opt, step
+
+
+def test_a_learning_rate_that_makes_state_infinite_is_found_before() -> None:
+    w, opt, step = summing()
+    x = graphc.full((4, 4), 10.0)
+    for _ in range(4):
+        step(x)
+    opt.param_groups[0]["lr"] = 3e38
+    before = w.detach().numpy().copy()
+    with pytest.raises(NotFinite, match=r"gave Inf .*in the update"):
+        step(x)
+    assert np.array_equal(before, w.detach().numpy())
+
+
+def test_state_that_others_made_large_is_looked_at_before_it_is_updated() -> None:
+    w, opt, step = summing(momentum=0.9)
+    x = graphc.ones(4, 4)
+    for _ in range(4):
+        step(x)
+    momentum = opt.state[w]["momentum_buffer"]
+    with graphc.no_grad():
+        momentum.fill_(3.0e38)
+        w.fill_(-3.0e38)
+        w[0] = 1.0
+    kept = w.detach().numpy().copy(), momentum.numpy().copy()
+    with pytest.raises(NotFinite):
+        step(x * 0.0)
+    assert np.array_equal(kept[0], w.detach().numpy()) and np.array_equal(kept[1], momentum.numpy())
+
+
+@pytest.mark.parametrize("size", [1e6, 1e12, 1e18])
+def test_what_is_large_but_finite_is_no_error(size: float) -> None:
+    def made(**options: Any) -> tuple[Any, Any]:
+        w = nn.Parameter(graphc.ones(4, 4))
+        opt = optim.SGD([w], lr=1e-3)
+
+        def step(x: Any) -> Any:
+            opt.zero_grad()
+            loss = (x @ w).sum()
+            loss.backward()
+            opt.step()
+            return loss
+
+        return w, graphc.compile(step, **options)
+
+    (w, plain), (v, checked) = made(), made(check="finite")
+    x = graphc.full((4, 4), size)
+    for k in range(8):
+        assert plain(x).item() == checked(x).item(), k
+    assert np.array_equal(w.detach().numpy(), v.detach().numpy())
+    small = graphc.ones(4, 4)
+    assert plain(small).item() == checked(small).item()
+
+
+def test_a_nan_that_reaches_nothing_is_no_error() -> None:
+    w = nn.Parameter(graphc.ones(4))
+    opt = optim.SGD([w], lr=0.1)
+
+    @graphc.compile(check="nan")
+    def step(x: Any) -> Any:
+        opt.zero_grad()
+        y = (x * w.detach()).log()  # NaN where x is negative
+        loss = (graphc.where(x > 0, y, graphc.zeros(4)) * w).sum()
+        loss.backward()
+        opt.step()
+        return loss
+
+    for _ in range(5):
+        assert np.isfinite(step(graphc.tensor([1.0, -1.0, 2.0, 3.0])).item())
+    assert np.isfinite(w.detach().numpy()).all()
+
+
+def test_a_backward_that_runs_later_is_no_part_of_it() -> None:
+    net = graphc.compile(nn.Linear(3, 2), check="nan")
+    out = net(graphc.ones(4, 3))
+    out.sum().backward()
+    assert net.weight.grad is not None
+    with pytest.raises(NotFinite, match=r"`args.0` holds NaN"):
+        net(graphc.full((4, 3), float("nan")))
