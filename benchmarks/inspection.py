@@ -23,7 +23,7 @@ from typing import Any
 import nets
 
 import graphc
-from graphc.frontend.step.profile import ROUND, Profile
+from graphc.frontend.step.inspect.profile import ROUND, Profile
 
 ROOT = Path(__file__).parents[1]
 WHOLE = "autodiff"  # what it adds is the backward and the update, most of a step

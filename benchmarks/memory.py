@@ -16,7 +16,7 @@ import nets
 from worker import forget_peak, resident
 
 import graphc
-from graphc.frontend.step.predicted import Memory
+from graphc.frontend.step.inspect.predicted import Memory
 
 CALLS = 3
 

@@ -14,7 +14,8 @@ from typing import Any
 import graphc
 from graphc import config as switches
 from graphc import errors
-from graphc.frontend.step import compiled, inspection, profile
+from graphc.frontend.step import compiled
+from graphc.frontend.step.inspect import inspection, profile
 
 ROOT = Path(__file__).parents[1]
 # page: what it is called, what stands above the names, and where these come from

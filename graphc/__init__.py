@@ -65,7 +65,7 @@ from graphc.frontend.settings import *
 from graphc.frontend.size import *
 from graphc.frontend.step.compile import *
 from graphc.frontend.step.control import *
-from graphc.frontend.step.verified import *
+from graphc.frontend.step.inspect.verified import *
 from graphc.frontend.storage import Storage as _Storage
 from graphc.frontend.switches import *
 from graphc.frontend.tensor import *

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from graphc.frontend.step.effects import after
+from graphc.frontend.step.python.effects import after
 
 __all__ = ["breakpoint", "callback", "print"]
 

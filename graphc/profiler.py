@@ -1,7 +1,7 @@
 """torch.profiler's names: where the time goes, in eager code and in compiled steps."""
 
 from graphc import cuda
-from graphc.frontend.step.profiler import (
+from graphc.frontend.step.inspect.profiler import (
     DeviceType,
     ExecutionTraceObserver,
     ProfilerAction,

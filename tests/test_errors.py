@@ -14,8 +14,8 @@ from graphc import errors, nn
 from graphc.codegen_cpu.jit import compile_module
 from graphc.codegen_cpu.target import Target
 from graphc.frontend.device_ops import mixed
-from graphc.frontend.step import verified
-from graphc.frontend.step.recompiles import assert_max_compiles
+from graphc.frontend.step.inspect import verified
+from graphc.frontend.step.inspect.recompiles import assert_max_compiles
 from graphc.ir import text, verify
 from graphc.ir.graph import Graph
 from graphc.ir.kernel import Buffer, Kernel

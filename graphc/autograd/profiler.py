@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
-from graphc.frontend.step import profiler
-from graphc.frontend.step.profiler import record_function
+from graphc.frontend.step.inspect import profiler
+from graphc.frontend.step.inspect.profiler import record_function
 
 __all__ = ["emit_itt", "emit_nvtx", "profile", "record_function"]
 

@@ -23,7 +23,7 @@ from graphc.codegen_cpu.library import KernelLibrary
 from graphc.codegen_cpu.profile import profile
 from graphc.codegen_cpu.target import Target
 from graphc.errors import InternalError
-from graphc.frontend.step.checking import (
+from graphc.frontend.step.inspect.checking import (
     TOLERANCE,
     StageError,
     compare,
@@ -31,7 +31,7 @@ from graphc.frontend.step.checking import (
     difference,
     made_up,
 )
-from graphc.frontend.step.seen import seeing
+from graphc.frontend.step.inspect.seen import seeing
 from graphc.ir import kernel_text, text
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import evaluate, interpret, values_of

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from graphc.cli.command import Command, Report, not_found
-from graphc.frontend.step.compared import changes
+from graphc.frontend.step.inspect.compared import changes
 
 SUFFIX = ".gir"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from graphc.cli.command import Command, Report, not_found, nothing_compiled
 from graphc.cli.watched import watched
-from graphc.frontend.step.profile import KEYS, profile_of
+from graphc.frontend.step.inspect.profile import KEYS, profile_of
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from graphc.cli.watched import watched
 from graphc.frontend.report.merged import merged
 from graphc.frontend.report.saved import save
 from graphc.frontend.report.write import write
-from graphc.frontend.step.measured import facts_of
+from graphc.frontend.step.inspect.measured import facts_of
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

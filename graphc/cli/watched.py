@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from graphc.cli.script import run_script
-from graphc.frontend.step.measured import Measured
+from graphc.frontend.step.inspect.measured import Measured
+from graphc.frontend.step.inspect.profile import Limits, Run
+from graphc.frontend.step.inspect.seen import seeing
 from graphc.frontend.step.native_backend import native
-from graphc.frontend.step.profile import Limits, Run
-from graphc.frontend.step.seen import seeing
 from graphc.runtime import peaks
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from graphc.frontend.step.profiler import record_function
+from graphc.frontend.step.inspect.profiler import record_function
 
 __all__ = ["mark", "range", "range_end", "range_pop", "range_push", "range_start"]
 

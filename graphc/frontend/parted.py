@@ -1,7 +1,7 @@
 """Memory that a tensor gets anew while a step is traced, by `x.data = ...`.
 
 The program writes the new elements where the old ones are. Whatever else in the step shows those
-goes on with the value that they had; each call looks who else has them (`step/rebound.py`).
+goes on with the value that they had; each call looks who else has them (`step/python/rebound.py`).
 """
 
 from __future__ import annotations

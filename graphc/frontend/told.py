@@ -2,7 +2,8 @@
 
 An answer is told of by the counters of `epoch`, by the modes of the running thread, which are
 compared with each call, and by changes of the dicts, lists and objects that it names. A compiled
-step that can watch all of these (`step/words.py`) asks no more; one that cannot asks at each call.
+step that can watch all of these (`step/python/words.py`) asks no more; one that cannot asks at each
+call.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from graphc.frontend.function import Function
-from graphc.frontend.step.effects import told
+from graphc.frontend.step.python.effects import told
 from graphc.frontend.tensor import Tensor
 from graphc.nn.hooks import Hook
 

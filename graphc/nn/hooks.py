@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from graphc.errors import InvalidState
 from graphc.frontend.modes import modes
-from graphc.frontend.step.effects import told
+from graphc.frontend.step.python.effects import told
 
 _numbers = itertools.count()
 

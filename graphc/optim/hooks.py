@@ -10,7 +10,7 @@ from typing import Any
 from graphc.errors import InvalidState
 from graphc.frontend import trace as tracing
 from graphc.frontend.autograd import RemovableHandle
-from graphc.frontend.step.effects import told
+from graphc.frontend.step.python.effects import told
 from graphc.frontend.told import Told
 
 Hook = Callable[..., Any]

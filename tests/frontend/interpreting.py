@@ -14,7 +14,7 @@ import graphc
 from graphc import Tensor
 from graphc.frontend.eager.rows import FAST
 from graphc.frontend.step.compiled import CompiledFunction
-from graphc.frontend.step.inspection import Unit
+from graphc.frontend.step.inspect.inspection import Unit
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import interpret
 from graphc.ir.program import Program

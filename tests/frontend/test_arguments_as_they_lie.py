@@ -13,7 +13,7 @@ import graphc.nn.functional as F
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.layouts import lying
 from graphc.frontend.step import plan as plans
-from graphc.frontend.step.verified import verify
+from graphc.frontend.step.inspect.verified import verify
 
 Function = Callable[[Any], Any]
 

@@ -8,7 +8,7 @@ import pytest
 import graphc
 from graphc import nn, optim
 from graphc.errors import InternalError
-from graphc.frontend.step.checking import check, difference
+from graphc.frontend.step.inspect.checking import check, difference
 from graphc.ir.interpret import interpret
 from graphc.ir.text import parse
 

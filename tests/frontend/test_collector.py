@@ -11,8 +11,8 @@ import pytest
 
 import graphc
 from graphc import Tensor
-from graphc.frontend.step import collector
 from graphc.frontend.step.family import Entry, Family
+from graphc.frontend.step.python import collector
 
 
 @contextmanager

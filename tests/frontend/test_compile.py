@@ -27,7 +27,7 @@ from graphc.errors import (
 )
 from graphc.frontend.api import random
 from graphc.frontend.step.compiled import disable
-from graphc.frontend.step.recompiles import assert_max_compiles
+from graphc.frontend.step.inspect.recompiles import assert_max_compiles
 from tests.frontend.interpreting import compiled, data, programs
 
 # ---- arguments and results ---------------------------------------------------------------------

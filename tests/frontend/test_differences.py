@@ -8,8 +8,8 @@ import pytest
 
 import graphc
 from graphc import nn
-from graphc.frontend.step.compared import changes, graph_rows, in_place, parsed
 from graphc.frontend.step.compiled import CompiledFunction
+from graphc.frontend.step.inspect.compared import changes, graph_rows, in_place, parsed
 
 # The backward and the update come with it, which is most of a step.
 LARGE = {"autodiff"}

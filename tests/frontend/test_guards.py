@@ -10,8 +10,8 @@ import pytest
 
 import graphc
 from graphc.frontend import epoch
-from graphc.frontend.step.guards import Content, Guard, Guards, Kept, same
-from graphc.frontend.step.watch import Watch
+from graphc.frontend.step.python.guards import Content, Guard, Guards, Kept, same
+from graphc.frontend.step.python.watch import Watch
 
 FLAG = True
 SIZES = [1, 2, 3]

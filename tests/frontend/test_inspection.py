@@ -16,7 +16,7 @@ from graphc import nn, optim
 from graphc.errors import InvalidArgument, InvalidState, NotAvailable
 from graphc.frontend.report.page import record_of
 from graphc.frontend.step.compiled import CompiledFunction
-from graphc.frontend.step.explanation import SHOWN, _not_fused, sizes_told
+from graphc.frontend.step.inspect.explanation import SHOWN, _not_fused, sizes_told
 from graphc.ir import text
 from graphc.passes.pipeline import PIPELINE
 

@@ -15,8 +15,9 @@ import pytest
 
 import graphc
 from graphc import nn
-from graphc.frontend.step import latched, words
+from graphc.frontend.step import latched
 from graphc.frontend.step.latched import places
+from graphc.frontend.step.python import words
 from graphc.frontend.storage import running
 from graphc.frontend.tensor import Tensor
 from tests.counted import ORDERS, WARM_UP, Counted

@@ -12,8 +12,8 @@ import graphc
 from graphc import nn
 from graphc.__main__ import main
 from graphc.frontend import notebook
-from graphc.frontend.step import progress
-from graphc.frontend.step.progress import Progress
+from graphc.frontend.step.inspect import progress
+from graphc.frontend.step.inspect.progress import Progress
 
 HOSTILE = "<script>alert('x')</script>\"&"
 

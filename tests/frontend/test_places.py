@@ -10,9 +10,9 @@ import graphc
 import graphc.nn.functional as F
 from graphc import nn, optim
 from graphc.errors import InvalidArgument
-from graphc.frontend.step import places
-from graphc.frontend.step.compared import changes, graph_rows, root
 from graphc.frontend.step.compiled import CompiledFunction
+from graphc.frontend.step.inspect import places
+from graphc.frontend.step.inspect.compared import changes, graph_rows, root
 from graphc.ir import text
 
 

@@ -17,7 +17,7 @@ import graphc
 from graphc import nn
 from graphc.errors import Untraceable
 from graphc.frontend import epoch
-from graphc.frontend.step import words
+from graphc.frontend.step.python import words
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import TensorSpec, f32

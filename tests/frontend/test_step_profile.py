@@ -19,7 +19,7 @@ import graphc.nn.functional as F
 from graphc import nn, optim
 from graphc.errors import InvalidArgument
 from graphc.frontend.step.compiled import CompiledFunction
-from graphc.frontend.step.profile import ROUND, Profile, in_turns, profile_of
+from graphc.frontend.step.inspect.profile import ROUND, Profile, in_turns, profile_of
 from graphc.ir.program import Program
 from graphc.runtime.cpu.job import TICKS, Timed
 from graphc.runtime.peaks import Peaks, load, save

@@ -11,8 +11,8 @@ import graphc
 import graphc.nn.functional as F
 from graphc import nn, optim
 from graphc.errors import InvalidArgument, InvalidType, Mismatch, NotFinite, OutOfMemory
-from graphc.frontend.step import verified
-from graphc.frontend.step.checking import excess
+from graphc.frontend.step.inspect import verified
+from graphc.frontend.step.inspect.checking import excess
 from graphc.runtime.cpu import arena
 
 

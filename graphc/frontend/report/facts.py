@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphc.frontend.step.explanation import Recompile
-from graphc.frontend.step.profile import Limits, Run
+from graphc.frontend.step.inspect.explanation import Recompile
+from graphc.frontend.step.inspect.profile import Limits, Run
 
 Row = dict[str, Any]
 

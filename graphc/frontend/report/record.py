@@ -12,10 +12,10 @@ from typing import Any
 
 from graphc.frontend.report.facts import Facts, Row
 from graphc.frontend.report.files import Files
-from graphc.frontend.step.explanation import Recompile
-from graphc.frontend.step.inspection import Stage, Unit, run_of
-from graphc.frontend.step.profile import Limits, Run
-from graphc.frontend.step.written import TraceStage, written
+from graphc.frontend.step.inspect.explanation import Recompile
+from graphc.frontend.step.inspect.inspection import Stage, Unit, run_of
+from graphc.frontend.step.inspect.profile import Limits, Run
+from graphc.frontend.step.inspect.written import TraceStage, written
 from graphc.ir.graph import Graph, Where
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Program, Slot

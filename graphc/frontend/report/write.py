@@ -16,9 +16,9 @@ from graphc.frontend.report.facts import Facts
 from graphc.frontend.report.page import page
 from graphc.frontend.report.record import code_of, record
 from graphc.frontend.report.saved import save
-from graphc.frontend.step.inspection import Stats, Unit, run_of
-from graphc.frontend.step.predicted import memory_of
-from graphc.frontend.step.profile import Run
+from graphc.frontend.step.inspect.inspection import Stats, Unit, run_of
+from graphc.frontend.step.inspect.predicted import memory_of
+from graphc.frontend.step.inspect.profile import Run
 from graphc.ir.kernel import Kernel
 from graphc.ir.work import work_of
 

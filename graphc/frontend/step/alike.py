@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 from graphc.errors import InvalidType
 from graphc.frontend.hostvalue import HostValue
-from graphc.frontend.step.beforehand import Beforehand, Part
 from graphc.frontend.step.capture import Capture, Gradient, Joint
-from graphc.frontend.step.effects import Itself
-from graphc.frontend.step.guards import Same
+from graphc.frontend.step.python.beforehand import Beforehand, Part
+from graphc.frontend.step.python.effects import Itself
+from graphc.frontend.step.python.guards import Same
+from graphc.frontend.step.python.standing import Standing
 from graphc.frontend.step.signature import PLAIN, part, rebuilt
-from graphc.frontend.step.standing import Standing
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.told import Told
 from graphc.frontend.trace import Effect, Input

@@ -17,8 +17,8 @@ from graphc.frontend.places import place_of
 from graphc.frontend.step.capture import Capture, Joint
 from graphc.frontend.step.memory import Copies, address, fitting, row_major
 from graphc.frontend.step.native import Native
+from graphc.frontend.step.python.standing import Standing
 from graphc.frontend.step.sources import OldGradient, Sources, State
-from graphc.frontend.step.standing import Standing
 from graphc.frontend.storage import Storage
 from graphc.frontend.tape import edge_of
 from graphc.frontend.tensor import Tensor, fresh

@@ -20,15 +20,15 @@ from graphc.frontend.geometry import shown_strides
 from graphc.frontend.hostvalue import Carried, Settled
 from graphc.frontend.layouts import is_dense, order_of
 from graphc.frontend.modes import no_grad
-from graphc.frontend.step import beforehand, effects
-from graphc.frontend.step.draws import python_draws, refuse_draws
 from graphc.frontend.step.finiteness import watched
-from graphc.frontend.step.numbers import HostNumber
-from graphc.frontend.step.observers import Inlined
-from graphc.frontend.step.rebound import choose, release
+from graphc.frontend.step.python import beforehand, effects
+from graphc.frontend.step.python.draws import python_draws, refuse_draws
+from graphc.frontend.step.python.numbers import HostNumber
+from graphc.frontend.step.python.observers import Inlined
+from graphc.frontend.step.python.rebound import choose, release
+from graphc.frontend.step.python.standing import Standing
 from graphc.frontend.step.signature import alike, rebuilt
 from graphc.frontend.step.sizes import Openness, Pattern
-from graphc.frontend.step.standing import Standing
 from graphc.frontend.step.steptrace import SharedArgument, StepTrace
 from graphc.frontend.storage import Storage
 from graphc.frontend.tape import edge_of, freed_with

@@ -27,12 +27,12 @@ from graphc.frontend.step.compiled import (
 )
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.finiteness import Kind
-from graphc.frontend.step.found import is_module
 from graphc.frontend.step.grouped import Groups
+from graphc.frontend.step.inspect.profile import Limits, Run
+from graphc.frontend.step.inspect.recompiles import assert_max_compiles
 from graphc.frontend.step.native_backend import native, native_backend
 from graphc.frontend.step.one_op import OneOp, OverVectors
-from graphc.frontend.step.profile import Limits, Run
-from graphc.frontend.step.recompiles import assert_max_compiles
+from graphc.frontend.step.python.found import is_module
 from graphc.frontend.step.signature import refuse_foreign
 from graphc.frontend.step.typed import Compiler, M, P, R, Step, T
 from graphc.ir.graph import Graph, Value

@@ -24,24 +24,24 @@ from graphc.frontend.modes import modes
 from graphc.frontend.step.alike import alike, outline
 from graphc.frontend.step.budget import Budget, drop_oldest
 from graphc.frontend.step.capture import Capture, Check, capture
-from graphc.frontend.step.collector import collector_paused
-from graphc.frontend.step.explanation import Recompile
 from graphc.frontend.step.family import Backend, Entry, Family
 from graphc.frontend.step.finite import CheckedRun
-from graphc.frontend.step.guards import Change, Guards
-from graphc.frontend.step.inspection import Stats, Unit
+from graphc.frontend.step.inspect.explanation import Recompile
+from graphc.frontend.step.inspect.inspection import Stats, Unit
+from graphc.frontend.step.inspect.measured import Measured
+from graphc.frontend.step.inspect.predicted import Memory, Part, memory_of
+from graphc.frontend.step.inspect.recompiles import Recompiles, count_trace
 from graphc.frontend.step.latched import Latched, places, reclaim
-from graphc.frontend.step.measured import Measured
 from graphc.frontend.step.names import leaf_names
-from graphc.frontend.step.numbers import Decides, Numbers, ReadNumbers
-from graphc.frontend.step.observed import observed
 from graphc.frontend.step.plan import copied_bytes
-from graphc.frontend.step.predicted import Memory, Part, memory_of
+from graphc.frontend.step.python.collector import collector_paused
+from graphc.frontend.step.python.guards import Change, Guards
+from graphc.frontend.step.python.numbers import Decides, Numbers, ReadNumbers
+from graphc.frontend.step.python.observed import observed
+from graphc.frontend.step.python.watch import Watch
 from graphc.frontend.step.ready import MISSED, Patience, Ready, prepared
-from graphc.frontend.step.recompiles import Recompiles, count_trace
 from graphc.frontend.step.signature import Key, change, signature
 from graphc.frontend.step.sizes import Openness, form, other_sizes
-from graphc.frontend.step.watch import Watch
 from graphc.frontend.storage import running
 from graphc.frontend.tensor import Tensor
 from graphc.ir.symbols import Fixed

@@ -26,14 +26,14 @@ from graphc.errors import NotAvailable
 from graphc.frontend.devices import accelerator
 from graphc.frontend.places import DevicePlace, Place
 from graphc.frontend.step.alone import run_alone
-from graphc.frontend.step.checking import check
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.finiteness import Exactly, Kind
-from graphc.frontend.step.inspection import GPU_STAGES, Unit
+from graphc.frontend.step.inspect.checking import check
+from graphc.frontend.step.inspect.inspection import GPU_STAGES, Unit
+from graphc.frontend.step.inspect.profile import Limits, Run
+from graphc.frontend.step.inspect.written import with_trace
 from graphc.frontend.step.native import Latch, Native
 from graphc.frontend.step.native_backend import native
-from graphc.frontend.step.profile import Limits, Run
-from graphc.frontend.step.written import with_trace
 from graphc.frontend.storage import running
 from graphc.frontend.switches import Precision, precision
 from graphc.ir import kernel_text

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from graphc import config
 from graphc.frontend.places import Place
-from graphc.frontend.step import effects
 from graphc.frontend.step.alike import outline
 from graphc.frontend.step.backward import Backward, CompiledNode, SpentNode, Split
 from graphc.frontend.step.capture import Capture
-from graphc.frontend.step.dump import dump
 from graphc.frontend.step.finiteness import Kind
-from graphc.frontend.step.guards import Change, Guards
-from graphc.frontend.step.inspection import Unit
+from graphc.frontend.step.inspect.dump import dump
+from graphc.frontend.step.inspect.inspection import Unit
+from graphc.frontend.step.inspect.profile import Limits, Run
 from graphc.frontend.step.native import Native, Template
 from graphc.frontend.step.plan import Plan
-from graphc.frontend.step.profile import Limits, Run
+from graphc.frontend.step.python import effects
+from graphc.frontend.step.python.guards import Change, Guards
+from graphc.frontend.step.python.words import Words
 from graphc.frontend.step.results import Results
 from graphc.frontend.step.sizes import Openness
 from graphc.frontend.step.sources import kinds_of
-from graphc.frontend.step.words import Words
 from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import at_sizes

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.errors import NotFinite
-from graphc.frontend.step.effects import Call
 from graphc.frontend.step.family import Entry
 from graphc.frontend.step.finiteness import Kind
 from graphc.frontend.step.inputs import inputs_of
+from graphc.frontend.step.python.effects import Call
 from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import evaluate, values_of

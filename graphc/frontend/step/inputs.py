@@ -10,8 +10,8 @@ import numpy as np
 from graphc.frontend import places
 from graphc.frontend.laid import as_lying
 from graphc.frontend.step.plan import Plan
+from graphc.frontend.step.python.standing import Standing
 from graphc.frontend.step.sources import OldGradient, WrittenArgument
-from graphc.frontend.step.standing import Standing
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph

@@ -22,11 +22,11 @@ import numpy as np
 from graphc.frontend import epoch
 from graphc.frontend.modes import modes
 from graphc.frontend.places import place_of
-from graphc.frontend.step.inspection import device_of
+from graphc.frontend.step.inspect.inspection import device_of
 from graphc.frontend.step.native import Latch
+from graphc.frontend.step.python.words import BEFORE, WORD, layout, of_object, version, word
 from graphc.frontend.step.ready import Ready
 from graphc.frontend.step.recycled import RING
-from graphc.frontend.step.words import BEFORE, WORD, layout, of_object, version, word
 from graphc.frontend.storage import ASKING, Clock, Storage, running
 from graphc.frontend.tensor import Tensor
 from graphc.ir.cpu_abi import ARRAY, ARRAY_ALIGNED, LATCH, RESULT_SET, ROW, ROW_CELLS

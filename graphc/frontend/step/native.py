@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from graphc.frontend.step.profile import Run
+from graphc.frontend.step.inspect.profile import Run
 from graphc.ir.program import Program
 from graphc.ir.sizes import Evaluation
 from graphc.ir.types import Array, Scalar, Shape

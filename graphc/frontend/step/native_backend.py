@@ -18,13 +18,13 @@ from graphc.codegen_cpu.profile import profile
 from graphc.codegen_cpu.target import Target
 from graphc.frontend.places import Place
 from graphc.frontend.step.alone import run_alone
-from graphc.frontend.step.checking import check
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.finiteness import Exactly, Kind
-from graphc.frontend.step.inspection import Unit
-from graphc.frontend.step.profile import Limits, Run, print_tally
-from graphc.frontend.step.progress import Progress
-from graphc.frontend.step.written import with_trace
+from graphc.frontend.step.inspect.checking import check
+from graphc.frontend.step.inspect.inspection import Unit
+from graphc.frontend.step.inspect.profile import Limits, Run, print_tally
+from graphc.frontend.step.inspect.progress import Progress
+from graphc.frontend.step.inspect.written import with_trace
 from graphc.frontend.storage import running
 from graphc.ir import kernel_text
 from graphc.ir.graph import Graph, Value

@@ -44,10 +44,10 @@ from graphc.frontend.step.memory import (
     row_major,
 )
 from graphc.frontend.step.native import Native
+from graphc.frontend.step.python.standing import Seen, Standing, seen, writable
 from graphc.frontend.step.recycled import Kept, Result
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.step.sources import NewGradient, OldGradient, Sources, State, WrittenArgument
-from graphc.frontend.step.standing import Seen, Standing, seen, writable
 from graphc.frontend.step.steptrace import Shown
 from graphc.frontend.storage import Clock, Storage, running
 from graphc.frontend.tensor import Tensor

@@ -18,11 +18,11 @@ from graphc.frontend import epoch
 from graphc.frontend.layouts import strides_in
 from graphc.frontend.modes import _default, modes
 from graphc.frontend.step.family import Entry
-from graphc.frontend.step.guards import all_same, columns
 from graphc.frontend.step.memory import lies
 from graphc.frontend.step.plan import Plan, address_of
+from graphc.frontend.step.python.guards import all_same, columns
+from graphc.frontend.step.python.words import Words
 from graphc.frontend.step.recycled import RECYCLED_BYTES
-from graphc.frontend.step.words import Words
 from graphc.frontend.storage import Storage, running
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.views import row_major

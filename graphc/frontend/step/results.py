@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphc.frontend.step.capture import Layout, Output
+from graphc.frontend.step.python.standing import Standing
 from graphc.frontend.step.signature import rebuilt
-from graphc.frontend.step.standing import Standing
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.frontend.views import inverse, replay

@@ -23,8 +23,8 @@ from graphc.frontend.geometry import shown_strides
 from graphc.frontend.modes import _default, modes
 from graphc.frontend.places import place_of
 from graphc.frontend.size import Size
-from graphc.frontend.step.guards import Change, Same
-from graphc.frontend.step.numbers import HostNumber
+from graphc.frontend.step.python.guards import Change, Same
+from graphc.frontend.step.python.numbers import HostNumber
 from graphc.frontend.switches import precision_asked
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.layouts import order_of
-from graphc.frontend.step.guards import Change
+from graphc.frontend.step.python.guards import Change
 from graphc.frontend.tensor import Tensor
 from graphc.ir.extent import extent_of
 from graphc.ir.sizes import Evaluation

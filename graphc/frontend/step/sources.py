@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc.frontend.step.capture import Capture, Gradient
-from graphc.frontend.step.standing import Standing
+from graphc.frontend.step.python.standing import Standing
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph, Value

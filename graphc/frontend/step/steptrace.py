@@ -9,7 +9,7 @@ from graphc.errors import DevicesMixed, Untraceable, leaving
 from graphc.frontend import epoch
 from graphc.frontend.hostvalue import HostValue, Kind
 from graphc.frontend.places import HOST, place_of
-from graphc.frontend.step import beforehand, effects, printed
+from graphc.frontend.step.python import beforehand, effects, printed
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor, readable
 from graphc.frontend.told import Told

@@ -1,0 +1,1 @@
+"""What Python does in a step: what it reads, writes and does besides computing."""

@@ -1,0 +1,126 @@
+"""Numbers that a step adds to (`x.n += 1`), and tests of numbers (`if x.n % 100 == 0:`).
+
+A number that is only counted is no read that matters: it is put back when the trace ends, and each
+call of the step counts again, in the order of the code. Of one that is only tested the outcome is
+compared at each call, not the number.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from types import FrameType, MemberDescriptorType, ModuleType
+from typing import Any
+
+from graphc.frontend import trace as tracing
+from graphc.frontend.hostvalue import Carried
+from graphc.frontend.step.python.found import kept_by, own, raw, sets_by_code
+from graphc.frontend.step.python.held import Asked, Count, Place, add
+from graphc.frontend.step.python.reads import Reads
+from graphc.frontend.step.python.stack import MISSING, top
+from graphc.frontend.step.python.stores import arguments
+from graphc.frontend.table import Table, is_followed
+
+
+def test(
+    reads: Reads, frame: FrameType, x: Any, name: str, how: tuple[tuple[str, float], ...]
+) -> bool:
+    """Only a comparison with `x.name` decides: its outcome is noted, not the number."""
+    place = ("attr", id(x), name)
+    found = raw(type(x).__mro__, name)
+    plain = found is MISSING or isinstance(found, MemberDescriptorType)
+    if place in reads.stands:
+        return False
+    if isinstance(x, type | ModuleType) or not plain or type(kept_by(x, name)) not in (int, float):
+        return False
+    if place in reads.notes or place in reads.written:
+        return True
+    counted = (
+        [("+", s.args[-1]) for s in reads.counted[place].steps] if place in reads.counted else []
+    )
+    get = Asked(name, (*counted, *how))
+    before = reads.counted[place].before if counted else kept_by(x, name)
+    asked: Place = "test", id(x), (name, get.how)
+    if asked not in reads.notes:
+        label = f"`{reads.name(x)}.{name}` in a test"
+        reads.note(asked, frame, label, x, [(get, x, get.of(before))])
+    return True
+
+
+def count(reads: Reads, frame: FrameType, what: str, x: Any, key: Any, by: float) -> bool:
+    """`x.key += by`, or of an item: no read that matters, and done again at each call."""
+    trace = tracing.active()
+    if trace is None or id(x) in arguments(trace):
+        return False
+    place = (what, id(x), key)
+    table = own(x) if what == "attr" else x
+    if type(table) is not dict and not isinstance(table, Table):
+        return False
+    before: Any = kept_by(x, key) if what == "attr" else table.get(key, MISSING)
+    if type(before) not in (int, float):
+        return False
+    if place in trace.carried:
+        return False
+    if place in reads.written or (what == "attr" and sets_by_code(x, key)):
+        return place in reads.written
+    if is_followed(table):
+        if place in trace.settled or id(table) in reads.made():
+            return False
+        if place in reads.notes or not reads.stands.any:
+            raise Carried(place)  # what it is in the end is set again
+        trace.carried.append(place)  # nothing has read it yet: no need to trace again
+        return False
+    if place not in reads.counted:
+        read_too = place in reads.notes and place not in trace.settled
+        if read_too and id(x) not in reads.made():
+            raise Carried(place)
+        known = place in reads.notes
+        reads.attribute(frame, x, key) if what == "attr" else reads.item(frame, x, key)
+        if place not in reads.notes:
+            return False
+        reads.changing(table)
+        note = reads.notes[place] if known else reads.notes.pop(place)
+        reads.counted[place] = Count(note, what, x, key, before, [])
+    reads.counted[place].steps.append(step := partial(add, what, x, key, by))
+    trace.after_commit.append(step)
+    return True
+
+
+def of_test(watch: Any, frame: FrameType, how: tuple[str, Any]) -> None:
+    """`x.name` is only compared, perhaps."""
+    x, name = top(frame), how[0]
+    if not test(watch.reads, frame, x, *how):
+        watch.attribute(frame, name)
+
+
+def of_count(watch: Any, frame: FrameType, how: tuple[str, float]) -> None:
+    """`x.name += by`."""
+    x, name = top(frame), how[0]
+    if not count(watch.reads, frame, "attr", x, *how):
+        watch.attribute(frame, name)
+        watch.reads.wrote("attr", x, name)
+
+
+def of_count_item(watch: Any, frame: FrameType, how: tuple[Any, float]) -> None:
+    """`c[key] += by`."""
+    c, key = top(frame, 2), top(frame)
+    if not count(watch.reads, frame, "item", c, key, how[1]):
+        watch.item(frame, None)
+        watch.reads.wrote("item", c, key)
+
+
+def repeat_counts(reads: Reads) -> None:
+    """Give what the step counted its old value, and count again after each call."""
+    trace = tracing.active()
+    if trace is None or not any(map(_is_count, trace.after_commit)):
+        return
+    made = reads.made()
+    repeated: set[int] = set()
+    for place, count in reads.counted.items():
+        if count.x is not None and place[1] not in made:
+            trace.first(("count", *place), partial(count.put, count.before))
+            repeated |= {id(step) for step in count.steps}
+    trace.after_commit[:] = [a for a in trace.after_commit if not _is_count(a) or id(a) in repeated]
+
+
+def _is_count(action: Any) -> bool:
+    return isinstance(action, partial) and action.func is add

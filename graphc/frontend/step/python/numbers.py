@@ -1,0 +1,109 @@
+"""Numbers that keep changing (a learning rate, a temperature) are read at each call.
+
+A float is part of the signature at first. One that has changed twice is traced as a value of
+Python's that each call knows before it begins (`beforehand.of_call`); where the step decides by
+all of it, it is part of the signature for good.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from graphc.frontend.step.python.guards import Guard
+from graphc.frontend.step.python.standing import is_whole
+
+CHANGES = 2
+Place = int | str  # of an argument: its position or its keyword
+Line = tuple[str, str, int]  # what is read, and the file and line that reads it
+
+
+class Values(threading.local):
+    """What each thread passed last, by place."""
+
+    def __init__(self) -> None:
+        self.now: dict[Place, float] = {}
+
+
+class Decides(BaseException):
+    """The step needs to know a float argument: trace again, with that in the signature.
+
+    No Exception: the step has made no error.
+    """
+
+    def __init__(self, number: HostNumber) -> None:
+        number.decides = True
+
+
+class HostNumber:
+    """Stands for a float argument whose value is no part of the signature."""
+
+    def __init__(self, place: Place, values: Values) -> None:
+        self.place = place
+        self.decides = False  # whether the step needs to know it
+        self._values = values
+
+    def value(self) -> float:
+        """What this thread passed last."""
+        return self._values.now[self.place]
+
+
+class ReadNumbers:
+    """Which numbers of Python state, by the line that reads them, are read at each call."""
+
+    def __init__(self) -> None:
+        self.loose: set[Line] = set()
+        self.moving: set[Line] = set()  # that have read one tensor, and another
+        self._refused: set[Line] = set()
+        self._changes: Counter[Line] = Counter()
+
+    def note(self, changed: Iterable[Guard]) -> None:
+        """Count what made a call miss; what has done so twice becomes loose."""
+        for guard in changed:
+            line = guard.label, guard.file, guard.line
+            if is_whole(guard.kept) and is_whole(guard.now()):
+                self.moving.add(line)
+            if type(guard.kept) in (int, float) and type(guard.now()) is type(guard.kept):
+                self._changes[line] += 1
+                if self._changes[line] >= CHANGES and line not in self._refused:
+                    self.loose.add(line)
+
+    def refuse(self, line: Line) -> None:
+        """The step decides by this one."""
+        self.loose.discard(line)
+        self._refused.add(line)
+
+
+class Numbers:
+    """Which float arguments of one function are read at each call."""
+
+    def __init__(self) -> None:
+        self.loose: dict[Place, HostNumber] = {}
+        self._changes: Counter[Place] = Counter()
+        self._last: dict[Place, float] = {}
+        self._values = Values()
+
+    def loosened(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """The arguments with HostNumbers for loose floats, whose values are noted."""
+        new_args, new_kwargs = list(args), dict(kwargs)
+        for place, number in self.loose.items():
+            table: Any = new_kwargs if isinstance(place, str) else new_args
+            known = place in new_kwargs if isinstance(place, str) else place < len(new_args)
+            if known and type(table[place]) is float and not number.decides:
+                self._values.now[place] = table[place]
+                table[place] = number
+        return new_args, new_kwargs
+
+    def note(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Count what has changed since the last miss; what has done so twice becomes loose."""
+        places: list[tuple[Place, Any]] = [*enumerate(args), *kwargs.items()]
+        floats = {p: x for p, x in places if type(x) is float}
+        changed = {p for p, x in floats.items() if p in self._last and self._last[p] != x}
+        self._changes.update(changed)
+        self._last |= floats
+        ripe = {p for p in changed if self._changes[p] >= CHANGES} - self.loose.keys()
+        self.loose |= {p: HostNumber(p, self._values) for p in ripe}

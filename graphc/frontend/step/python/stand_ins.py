@@ -1,0 +1,93 @@
+"""What stands for numbers of Python state that each call reads, where the step reads them.
+
+An instruction that reads such a number leaves it on the frame's stack, where the stand-in takes its
+place before the next one runs. Who reads it in another way (`getattr`, a look at all of an object)
+gets the number: then it is traced again as one that its value decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import Any
+
+from graphc.frontend import trace as tracing
+from graphc.frontend.hostvalue import HostValue, Settled
+from graphc.frontend.step.python import beforehand, stack
+from graphc.frontend.step.python.found import Row, own
+from graphc.frontend.step.python.held import Place
+from graphc.frontend.step.python.numbers import Line, ReadNumbers
+
+Read = Callable[..., None]  # of Reads: of a frame and what it reads
+
+
+class StandIns:
+    """Those of one trace."""
+
+    def __init__(self, numbers: ReadNumbers) -> None:
+        trace = tracing.active()
+        self._numbers = numbers
+        self.any = bool(numbers.loose or (trace is not None and trace.carried))
+        self._of: dict[Place, tuple[float, HostValue]] = {}
+        self._takes = False  # whether who reads puts them in place of the number
+        self._read: tuple[float, HostValue] | None = None
+        self._waiting: tuple[FrameType, float, HostValue] | None = None
+
+    def __contains__(self, place: Place) -> bool:
+        return place in self._of
+
+    def moves(self, line: Line) -> bool:
+        """Whether a line has read one tensor in a call, and another in the next."""
+        return line in self._numbers.moving
+
+    def loosened(
+        self, place: Place, owner: Any, line: Line, rows: tuple[Row, ...], made: Callable[[], Any]
+    ) -> tuple[Row, ...]:
+        """The rows of a read; of a number that each call reads, its type is enough."""
+        trace = tracing.active()
+        number: Any = rows[-1][2] if rows else None
+        if trace is None or not self._takes or type(number) not in (int, float):
+            return rows
+        if line not in self._numbers.loose and place not in trace.carried:
+            return rows
+        if place in trace.settled:
+            self._numbers.refuse(line)
+        if place in trace.settled or id(owner) in made():
+            return rows
+        value = beforehand.of_state(trace, place, owner, line[0], number)
+        self._read = self._of[place] = number, value
+        return *rows[:-1], (partial(beforehand.kind_at, place[0], place[2]), owner, type(number))
+
+    def met(self, place: Place) -> None:
+        """A place that is known is read again."""
+        if (known := self._of.get(place)) is not None:
+            if not self._takes:
+                raise Settled(place)
+            self._read = known
+
+    def forget(self, place: Place, parts: dict[int, int], x: Any) -> None:
+        """The step sets a place of x's, which is what it says from here on, by any name."""
+        what, of, key = place
+        names = [place, ("item", id(own(x)), key)]
+        if what == "item" and of in parts:
+            names.append(("attr", parts[of], key))
+        for name in names if self._of else ():
+            self._of.pop(name, None)
+
+    def taking(self, read: Read, frame: FrameType, *what: Any) -> None:
+        """A read whose value is on top of the stack next."""
+        self._takes, self._read = True, None
+        try:
+            read(frame, *what)
+        finally:
+            self._takes = False
+        self._waiting = None if self._read is None else (frame, *self._read)
+
+    def put(self, frame: FrameType) -> None:
+        """After a read: what stands for the number takes its place."""
+        if self._waiting is not None and self._waiting[0] is frame:
+            _, number, value = self._waiting
+            self._waiting = None
+            if stack.top(frame) is number:  # else the step has put another there
+                stack.put(frame, 1, value)

@@ -1,0 +1,52 @@
+"""Tables of an optimizer: dicts of state whose changes each call of a compiled step makes again.
+
+A tensor that a step finds in a slot and leaves another for stands in a place that is rebound, as an
+attribute's does (`rebound.py`). All else that it changed in a table (a new slot, a counter, a slot
+that is gone) is changed again after each call.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from graphc.frontend.step.python import effects
+from graphc.frontend.step.python.effects import Itself
+from graphc.frontend.step.python.reads import Reads
+from graphc.frontend.step.python.stores import copied, set_item
+from graphc.frontend.step.steptrace import StepTrace
+from graphc.frontend.table import Changed, changing
+
+
+def settle(trace: StepTrace, reads: Reads) -> None:
+    """When the step has run: have each call change the tables."""
+    made = reads.made()
+    for changed in trace.slots:  # which gets longer on the way
+        for _, value in _new(changed):
+            if type(value) is dict and id(value) in made:
+                changing(value, {})
+    tables = [changed.table for changed in trace.slots]
+    for changed in trace.slots:
+        _repeat(trace, reads, changed, made - set(map(id, tables)))
+    trace.slots.clear()  # a plan keeps the trace, not what was in the tables
+
+
+def _new(changed: Changed) -> list[tuple[Any, Any]]:
+    return [(k, v) for k, v in changed.table.items() if v is not changed.before.get(k)]
+
+
+def _repeat(trace: StepTrace, reads: Reads, changed: Changed, made: set[int]) -> None:
+    """Have each call set and remove what the step did; not what a guard has found there."""
+    table, before = changed
+    for key in [k for k in before if k not in table]:
+        effects.repeat(trace, partial(_drop, key=key), ((Itself(table),), {}))
+    for key, value in table.items():
+        place = ("item", id(table), key)
+        if key in before and before[key] is value and place not in reads.written:
+            continue
+        given = value if copied(trace, value, made) else Itself(value)
+        effects.repeat(trace, partial(set_item, key=key), ((Itself(table), given), {}))
+
+
+def _drop(table: dict[Any, Any], key: Any) -> None:
+    table.pop(key, None)
