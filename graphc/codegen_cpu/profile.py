@@ -39,6 +39,7 @@ def profile(target: Target) -> Profile:
         short_axis=64,
         many_terms=1 << 14,
         narrow=64 if target.pairs else 0,  # which save more than a rounded copy takes
+        renewed=1 << 20,  # what stays in the second-level caches of two threads beside all else
         small_extent=16,
         literal_strides=False,
         parts_apart=True,

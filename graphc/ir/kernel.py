@@ -162,8 +162,7 @@ class Dot:
 class Store:
     """buffer[at + indirect] = value, or += value where `add` (scatter kernels).
 
-    `ordered` adds happen in the order of the phase's axes, as the bits of a float's sum need;
-    others may happen in any.
+    `ordered` adds happen in the order of the phase's axes, as a float's bits need; others in any.
     """
 
     buffer: str
@@ -277,6 +276,7 @@ class Buffer:
     dtype: DType
     access: Literal["r", "w", "rw"]
     alias: str = ""
+    renewed: bool = False  # only read here, and written in place by another launch
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +379,8 @@ OTHER_FIELDS: Mapping[type, Callable[[Any], tuple[Any, ...]]] = {
 def show_body(kernel: Kernel, provenance: bool) -> str:
     """The kernel without its name and note; without provenance it is what the code depends on."""
     buffers = ", ".join(
-        f"{b.name}: {b.access} {b.dtype.name}" + (f" alias {b.alias}" if b.alias else "")
+        f"{b.name}: {b.access} {b.dtype.name}"
+        + (f" alias {b.alias}" if b.alias else " renewed" if b.renewed else "")
         for b in kernel.buffers
     )
     scalars = ", ".join([f"{s.name}: {s.dtype.name}" for s in kernel.scalars])

@@ -162,10 +162,11 @@ def _matched(pattern: re.Pattern[str], text: str) -> re.Match[str]:
 
 
 def _buffer(text: str) -> Buffer:
-    name, access, dtype, *alias = text.replace(":", "").split()
+    name, access, dtype, *rest = text.replace(":", "").split()
     if access not in ("r", "w", "rw"):
         raise InvalidArgument(f"not kernel text: {text!r}")
-    return Buffer(name, _dtype(dtype), cast(Access, access), alias[1] if alias else "")
+    alias = rest[1] if rest[:1] == ["alias"] else ""
+    return Buffer(name, _dtype(dtype), cast(Access, access), alias, rest == ["renewed"])
 
 
 def _scalar(text: str) -> ScalarArg:

@@ -50,6 +50,8 @@ def _signature(kernel: Kernel) -> Iterator[str]:
     names = [*(b.name for b in kernel.buffers), *kernel.sizes, *(s.name for s in kernel.scalars)]
     yield from (f"{n} is declared {k} times" for n, k in Counter(names).items() if k > 1)
     for b in kernel.buffers:
+        if b.renewed and (b.access != "r" or b.alias):
+            yield f"{b.name} is renewed by a later launch, but not only read here"
         other = buffers.get(b.alias)
         if b.alias and (other is None or other is b):
             yield f"{b.name} is an alias of {b.alias}, which is no other buffer"

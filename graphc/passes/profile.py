@@ -105,6 +105,10 @@ class Profile:
     """float32 terms that a scatter may add to one place one by one, before float64 has to: the
     error of a chain grows with its length, and this target's scatter adds in one chain."""
 
+    renewed: int = 0
+    """Bytes of state below which a contraction knows that another kernel writes it anew: each
+    processor still has in its own cache what it wrote in the last step; 0: none needs to know."""
+
     narrow: int = 0
     """Columns of a product from which rounding operands to bfloat16, where it may, is sooner done
     than what that saves; 0: it never is."""

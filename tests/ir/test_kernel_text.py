@@ -126,6 +126,13 @@ def test_round_trip() -> None:
     assert wheres(again) == wheres(KERNEL) and again.note == KERNEL.note
 
 
+def test_a_buffer_that_is_written_anew() -> None:
+    text = TEXT.replace("t: r i64,", "t: r i64 renewed,")
+    again = parse(text)
+    assert [b.renewed for b in again.buffers] == [False, True, False]
+    assert show(again) == text and again.key() != KERNEL.key()
+
+
 @pytest.mark.parametrize("start", range(0, 300, 100))
 def test_random_round_trips(start: int) -> None:
     for case in cases(start, 100):

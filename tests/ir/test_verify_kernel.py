@@ -107,6 +107,7 @@ def test_what_lowering_makes_is_well_formed(case: Case) -> None:
     [
         (ROWS, "alias x", "alias z", "which is no other buffer"),
         (ROWS, "alias x", "alias t", "its alias t is i64"),
+        (ROWS, "y: w f32 alias x", "y: w f32 renewed", "y is renewed by a later launch, but not"),
         (ROWS, "n0, s0", "n0, n0, s0", "n0 is declared 2 times"),
         (ROWS, "n0, s0", "s0", "size n0 is not declared"),
         (ROWS, "n0, s0", "n0, s0, s1", "s1 is declared and not used"),

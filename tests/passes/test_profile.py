@@ -103,6 +103,7 @@ SMALL = dataclasses.replace(
     partial_reductions=1, panel=2, few_outputs=0,
     max_members=2, small_row=1, max_inlined_ops=1, short_ops=0, cost_of_access=1, much=1,
     many_taps=1, short_axis=1, many_terms=1, narrow=1, small_extent=1, literal_strides=False,
+    renewed=0,
     bounded_terms=0,
     align=16, enough=1.0, trials=1,
 )  # fmt: skip
@@ -157,6 +158,10 @@ def narrow_product(b: Builder, x: Value, w: Value) -> Value:
     return b.apply("dot", x, w, batch=(), contract=((1, 1),), narrow=True)
 
 
+def updated(b: Builder, x: Value, w: Value) -> tuple[Value, ...]:
+    return b.apply("dot", x, w, batch=(), contract=((1, 1),)), w * 0.5
+
+
 def half_attention(b: Builder, *args: Value) -> tuple[Value, ...]:
     return attend(b, *(P.cast(x, bf16) for x in args))
 
@@ -188,6 +193,7 @@ WIDER = [
          ((4, 1), (4, 1)), 1, (1,)),
     Case("halves", half_attention, ((2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 3), (2, 3, 5, 3)), 2),
     Case("narrow", narrow_product, ((4, 6), (5, 6)), 3),
+    Case("renewed", updated, ((4, 6), (5, 6)), 2, states=(1,)),
     Case("repeated", repeated, ((2, 4), (3, 2, 4), (4, 4)), 4),
     Case("window", lambda b, x, w: conv3(x, w), ((1, 32, 8, 8), (32, 32, 3, 3)), 2),
     Case("few", lambda b, x, w: conv3(x, w), ((1, 16, 8, 8), (3, 16, 3, 3)), 2),

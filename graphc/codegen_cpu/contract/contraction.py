@@ -8,9 +8,10 @@
             tile: reduce                   # microkernel.py
           tile: epilogue                   # epilogue.py
 
-Levels that the plan (`plan.py`) does not want are absent. A tile at the end of an axis
-is moved back to lie inside it; rows already done are computed again but not stored again, so there
-is one code path, in-place epilogues work, and nothing outside the operands is touched.
+Levels that the plan (`plan.py`) does not want are absent; `sharing.py` says when threads share the
+rows of all panels instead. A tile at the end of an axis is moved back to lie inside it; rows
+already done are computed again but not stored again, so there is one code path, in-place epilogues
+work, and nothing outside the operands is touched.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ from graphc.codegen_cpu.contract.operands import Bases
 from graphc.codegen_cpu.contract.panel import Panel
 from graphc.codegen_cpu.contract.partials import Partials, Run
 from graphc.codegen_cpu.contract.parts import Runs
-from graphc.codegen_cpu.contract.plan import TINY_MACS, Plan, group_of, plan
+from graphc.codegen_cpu.contract.plan import Plan, group_of, plan
 from graphc.codegen_cpu.contract.prefetch import ask_below, next_rows
+from graphc.codegen_cpu.contract.sharing import own_rows, share, threads_for
 from graphc.codegen_cpu.contract.zeros import inside
 from graphc.codegen_cpu.emitter import Emitter, Vec, literal
 from graphc.codegen_cpu.frame import Frame
@@ -143,35 +145,30 @@ class _Nest:
         return [strips, *rest, replace(dim, count=strip)]
 
     def emit(self) -> None:
-        inside = self.frame.product(d.count for d in self.dims)
-        panels = self.frame.product(d.count for d in self.panel_dims)
-        low, high = self._share(self.frame.mul(inside, panels))
-        if not self.plan.packed:
+        f, p = self.frame, self.plan
+        inside = f.product(d.count for d in self.dims)
+        panels = f.product(d.count for d in self.panel_dims)
+        tiles = f.mul(inside, panels)
+        reduced = (self.extent[a.name] for a in p.contraction.reduced)
+        threads = threads_for(f, f.product([tiles, p.row_count * p.width, *reduced]))
+        low, high = share(f, tiles, threads, self._run_tiles())
+        if not p.packed:
             self._tiles(low, high, Place({}, {}), self.panel_dims + self.dims)
             return
-        inside = self.frame.most(inside, 1)
-        after = self.frame.div(self.frame.add(high, self.frame.sub(inside, 1)), inside)
-        first = self.frame.div(low, inside)
-        with self.e.loop(self.frame.text(first), self.frame.text(after), 1, "panel") as panel:
-            start = self.frame.mul(inside, panel)
+        own = own_rows(f, p, inside, panels, threads) if p.own_rows else None
+        inside = f.most(inside, 1)
+        after = f.div(f.add(high, f.sub(inside, 1)), inside)
+        first = f.div(low, inside)
+        if own:
+            first, after = own.instead(0, first), own.instead(panels, after)
+        with self.e.loop(f.text(first), f.text(after), 1, "panel") as panel:
+            start = f.mul(inside, panel)
             place = self._place(panel, self.panel_dims)
-            begin = self.frame.sub(self.frame.most(low, start), start)
-            end = self.frame.least(self.frame.sub(high, start), inside)
+            begin = f.sub(f.most(low, start), start)
+            end = f.least(f.sub(high, start), inside)
+            if own:
+                begin, end = own.instead(own.low, begin), own.instead(own.high, end)
             self._tiles(begin, end, place, self.dims)
-
-    def _share(self, tiles: Int) -> tuple[Int, Int]:
-        """The tiles of this thread: all of a tiny kernel's go to the first."""
-        f = self.frame
-        work = f.mul(tiles, self.plan.row_count * self.plan.width)
-        work = f.product([work, *(self.extent[a.name] for a in self.plan.contraction.reduced)])
-        tiny = f.less(work, TINY_MACS)
-        tid = "%tid"
-        threads = f.select(tiny, 1, "%nthreads")
-        whole = self._run_tiles()
-        units = f.div(tiles, whole)
-        low = f.div(f.mul(tid, units), threads)
-        high = f.div(f.mul(f.add(tid, 1), units), threads)
-        return f.mul(f.least(low, units), whole), f.mul(f.least(high, units), whole)
 
     def _run_tiles(self) -> int:
         """Neighbouring tiles that belong to one thread."""

@@ -46,7 +46,6 @@ STRIP_STEPS = 64  # and the strips of a chunk in float32
 GROUP_BYTES = 192 << 10  # partial sums of the tiles that share a chunk of the reduction
 DIRECT_STATEMENTS = 6  # at an addition's cost; a longer epilogue loops over the rows
 DIRECT_SUMMED = 12  # of one whose statistics are summed: in registers, if it does not loop
-TINY_MACS = 20_000  # below this a second thread costs more than it gives
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +77,7 @@ class Plan:
         None  # of points that partial results are of: a thread's tiles are whole runs
     )
     lane_last: bool = False  # tiles of other lanes come between those of a run
+    own_rows: bool = False  # whether threads share the rows of few samples' panels, not the panels
     fold: int = 1  # neighbouring points of the reduction that a multiply-add of a lane takes
 
     @property
@@ -137,7 +137,22 @@ def plan(kernel: Kernel, target: Target) -> Plan | None:
     if c.partials and runs_of(c) is None:
         return None
     best = max(choices(c, target), key=lambda choice: choice.rate, default=None)
-    return None if best is None else _finish(c, best, target)
+    if best is None:
+        return None
+    chosen = _finish(c, best, target)
+    return replace(chosen, own_rows=_own_rows(kernel, chosen))
+
+
+def _own_rows(kernel: Kernel, p: Plan) -> bool:
+    """Whether the scalars are a matrix that another kernel writes anew, in one strip of each row,
+    so that a thread which always takes the same rows finds them in its own cache."""
+    renewed = {b.name for b in kernel.buffers if b.renewed}
+    if not p.packed or p.chunk is not None or p.runs or p.outer or len(p.rows) != 1:
+        return False
+    (axis,), inner = (r.axis for r in p.rows), p.contraction.reduced[-1]
+    row = reach(p.scalar, axis.name) * p.contraction.dtype.itemsize
+    whole = isinstance(axis.extent, int) and p.scalar.contiguous(inner.name)
+    return whole and row <= STRIP_BYTES and all(x.buffer in renewed for x in p.scalar.loads)
 
 
 # ---- order, panel, chunks ----------------------------------------------------------------------
