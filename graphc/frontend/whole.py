@@ -163,7 +163,8 @@ def _traced(
         if not isinstance(x, Tensor):
             return x
         alone = fresh(np.empty(x._spec.shape, x._spec.dtype.numpy), x._spec)  # no view, row by row
-        seen.append(trace.argument(alone.requires_grad_(x.requires_grad), f"x{len(seen)}"))
+        alone._requires_grad = x.requires_grad  # of no tensor of the user's: nobody is told
+        seen.append(trace.argument(alone, f"x{len(seen)}"))
         return seen[-1]
 
     recorded = modes.grad

@@ -22,7 +22,7 @@ from graphc.ir.types import DType
 from graphc.nn import state
 from graphc.nn.hooked import TABLES, Hooked
 from graphc.nn.parameter import Buffer, Parameter
-from graphc.nn.registry import Registry
+from graphc.nn.registry import Buffers, Registry
 from graphc.nn.tree import Tree
 
 __all__ = ["Module"]
@@ -65,7 +65,7 @@ class Module(Hooked, Tree):
         fields: dict[str, Any] = {
             "training": True,
             "_parameters": Registry(),
-            "_buffers": Registry(),
+            "_buffers": Buffers(),
             "_modules": Registry(),
             "_not_persistent": set(),
             "_scope_name": "",
@@ -210,12 +210,6 @@ class Module(Hooked, Tree):
     def _replace(self, name: str, value: Any) -> None:
         """Assign to a registered name: None, or a tensor where a buffer stands."""
         if name in self._buffers and (value is None or isinstance(value, Tensor)):
-            old = self._buffers[name]
-            if old is not None and value is not None and value.is_traced:
-                # The buffer outlives the trace, so a compiled step writes the value into it.
-                with no_grad():
-                    old.copy_(value.detach())
-                return
             settle(value.array if value is not None else None)
             self._buffers[name] = value
         elif value is None and name in self._parameters:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Self
 
 from graphc.frontend import epoch
+from graphc.frontend.table import Table, changing, told
 
-__all__ = ["Registry"]
+__all__ = ["Buffers", "Registry"]
 
 
 class Registry(dict[str, Any]):
@@ -43,3 +44,14 @@ class Registry(dict[str, Any]):
     def __ior__(self, other: Any) -> Self:  # type: ignore[misc,override]  # dict's has overloads
         self.update(other)
         return self
+
+
+class Buffers(Registry, Table):
+    """A table of buffers: a step that rebinds one does so at each call, as with an attribute, and
+    whoever kept the old tensor keeps its values. A new name is no state of an earlier call."""
+
+    def __setitem__(self, name: str, item: Any) -> None:
+        if name in self and self[name] is not item:
+            changing(self)  # put back when the trace ends
+            told(self, name)
+        super().__setitem__(name, item)

@@ -299,7 +299,7 @@ class Compiled(Measured):
                 break
             watch.slow = True
         modules = (*taken.trace.called, *watch.reads.modules.values())
-        return taken, observed(watch.kept(), modules, taken.trace.guards)
+        return taken, observed(watch.kept(), modules, taken.trace.guards, taken.trace.shown)
 
     def _why(
         self,

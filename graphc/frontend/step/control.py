@@ -90,7 +90,8 @@ DONE = (
 
 def _marks(trace: Trace) -> tuple[Any, ...]:
     drawn = sum(trace.draws.values())
-    return len(trace.after_commit), drawn, len(trace.checks), len(trace.grads)
+    stored = [id(x) for changed in trace.slots for x in changed.table.values()]
+    return (len(trace.after_commit), stored), drawn, len(trace.checks), len(trace.grads)
 
 
 def _chosen(pred: Tensor, results: Sequence[Any], number: int) -> Any:

@@ -214,8 +214,18 @@ class Reads(Met):
         if value is not MISSING:
             self.note(place, frame, label, x, [(own(x).get, name, value)])
             return
-        value = getattr(x, name, MISSING)  # a parameter, buffer or child: a look-up of ours
+        if name in (buffers := own(x).get("_buffers", {})):
+            self._buffer(frame, label, buffers, name)
+            return
+        value = getattr(x, name, MISSING)  # a parameter or child: a look-up of ours
         self.note(place, frame, label, x, [(attrgetter(name), x, value)], of_module=True)
+
+    def _buffer(self, frame: FrameType, label: str, table: Any, name: str) -> None:
+        """By the place that it has by any other way to it, too: a step may rebind that."""
+        place: Place = "item", id(table), name
+        if not self._known(place):
+            row = in_mapping(table, name)
+            self.note(place, frame, label, table, [row], of_module=True)
 
     def _of_tensor(self, place: Place, frame: FrameType, label: str, x: Tensor, name: str) -> None:
         if name in own(x) and not hasattr(Tensor, name):

@@ -66,7 +66,7 @@ def find(trace: StepTrace, reads: Reads) -> None:
     groups: dict[Storage, list[tuple[Place, Note]]] = {}
     for place, note in [*reads.notes.items(), *_slots(trace, reads.notes)]:
         x: Any = note.rows[-1][2] if note.rows else None
-        if not note.of_module and is_whole(x) and id(note.owner) not in made:
+        if is_whole(x) and id(note.owner) not in made:
             groups.setdefault(x.storage, []).append((place, note))
     for storage, parted in trace.parted.items():
         if storage not in hidden and _has_all(trace, parted.tensor):
@@ -140,7 +140,7 @@ def _stand(trace: StepTrace, reads: Reads, group: list[tuple[Place, Note]]) -> N
         like = Like(get, x)
         if place in reads.notes:
             rows: tuple[Row, ...] = (*note.rows[:-1], (like, subject, like.kept))
-            reads.notes[place] = note._replace(rows=rows)
+            reads.notes[place] = note._replace(rows=rows, of_module=False)
         else:
             told = Told(partial(like, subject), note.owner, label=note.label)
             trace.guards.append((told, like.kept))
@@ -157,13 +157,13 @@ def _held(notes: Mapping[Place, Note]) -> Counter[Storage]:
 
 
 def _slots(trace: StepTrace, notes: Mapping[Place, Note]) -> Iterator[tuple[Place, Note]]:
-    """Slots that an optimizer of ours replaces, whose code is not watched."""
+    """Slots and buffers that code of ours replaces, which is not watched."""
     for table, before in trace.slots:
         for key, x in before.items():
             place = ("item", id(table), key)
             if isinstance(x, Tensor) and place not in notes and isinstance(table, Table):
                 row = (table.get, key, x)
-                yield place, Note(f"slot `{key}`", "", 0, table, (row,), False)
+                yield place, Note(f"`{key}`", "", 0, table, (row,), False)
 
 
 def _is_free(trace: StepTrace, x: Tensor) -> bool:

@@ -195,8 +195,9 @@ class Stores:
 
 
 def _check_registered(trace: Trace, module: Any, name: str) -> None:
-    """No module keeps a tensor of the trace as a parameter or buffer."""
-    for table in (own(module).get(t, {}) for t in TABLES[:2]):
+    """No module keeps a tensor of the trace as a parameter or as a buffer of a new name."""
+    tables = [own(module).get(t, {}) for t in TABLES[:2]]
+    for table in [t for t in tables if not trace.has_changed(("slots", id(t)))]:
         for key, x in [(k, v) for k, v in table.items() if holds(trace, v, differs=False)]:
             del table[key]
             raise trace.refuse(

@@ -1,4 +1,5 @@
-"""Tables of an optimizer: dicts of state whose changes each call of a compiled step makes again.
+"""Tables of optimizers and of buffers: dicts of state whose changes each call of a compiled step
+makes again.
 
 A tensor that a step finds in a slot and leaves another for stands in a place that is rebound, as an
 attribute's does (`rebound.py`). All else that it changed in a table (a new slot, a counter, a slot
@@ -16,6 +17,15 @@ from graphc.frontend.step.python.reads import Reads
 from graphc.frontend.step.python.stores import copied, set_item
 from graphc.frontend.step.steptrace import StepTrace
 from graphc.frontend.table import Changed, changing
+from graphc.frontend.tensor import Tensor
+
+
+def spend(trace: StepTrace) -> None:
+    """Where the step has run its backward, what it leaves in a table has no history any more."""
+    for changed in trace.slots if trace.grads else ():
+        for key, x in changed.table.items():
+            if isinstance(x, Tensor) and x.is_traced and x.requires_grad:
+                dict.__setitem__(changed.table, key, x.detach())
 
 
 def settle(trace: StepTrace, reads: Reads) -> None:

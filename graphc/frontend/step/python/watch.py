@@ -45,7 +45,7 @@ from graphc.frontend.step.python.paused import Resume, resumed_by_errors
 from graphc.frontend.step.python.reads import Reads
 from graphc.frontend.step.python.stack import MISSING, top
 from graphc.frontend.step.python.stores import CHANGED, forget_cached
-from graphc.frontend.step.python.tables import settle
+from graphc.frontend.step.python.tables import settle, spend
 from graphc.frontend.step.steptrace import StepTrace
 from graphc.frontend.tensor import Tensor
 
@@ -94,6 +94,7 @@ class Watch:
             try:
                 yield
                 if isinstance(trace, StepTrace):
+                    spend(trace)
                     rebound.find(trace, self.reads)
                     settle(trace, self.reads)
             finally:
