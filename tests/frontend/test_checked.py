@@ -12,6 +12,7 @@ import graphc
 from graphc import nn, optim
 from graphc.errors import NotFinite
 from graphc.nn import functional as F
+from graphc.passes import spans, watch
 
 OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "sgd": lambda p: optim.SGD(p, lr=0.1),
@@ -164,6 +165,31 @@ def test_what_is_large_but_finite_is_no_error(size: float) -> None:
     assert np.array_equal(w.detach().numpy(), v.detach().numpy())
     small = graphc.ones(4, 4)
     assert plain(small).item() == checked(small).item()
+
+
+def test_more_terms_than_were_proven_finite_are_for_another_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spans, "MOST", 4)
+    monkeypatch.setattr(watch, "CHOICES", (2.0**118,))  # four such are a float32, 2**12 are not
+    w = nn.Parameter(graphc.ones(4))
+    opt = optim.SGD([w], lr=1.0)
+
+    @graphc.compile(check="finite")
+    def step(x: Any) -> Any:
+        opt.zero_grad()
+        loss = (x * (w - w.detach())).sum()  # 0, with a gradient
+        loss.backward()
+        opt.step()
+        return loss
+
+    for n in (3, 4, 2):
+        step(graphc.ones(n, 4))
+    assert step.stats.programs == 1 and "only where 4 >= B" in str(step.explain())
+    assert w.detach().numpy().tolist() == [-8.0] * 4 and step._failed == 0
+    with pytest.raises(NotFinite, match="gave Inf in 4 of 4"):
+        step(graphc.full((1 << 12, 4), 2.0**117))
+    assert w.detach().numpy().tolist() == [-8.0] * 4 and step.stats.programs == 2
 
 
 def test_a_nan_that_reaches_nothing_is_no_error() -> None:
