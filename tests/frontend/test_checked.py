@@ -210,6 +210,62 @@ def test_a_nan_that_reaches_nothing_is_no_error() -> None:
     assert np.isfinite(w.detach().numpy()).all()
 
 
+@pytest.mark.parametrize("name", ["momentum", "adam"])
+def test_updates_that_a_scaler_skips_are_no_error_where_infinities_are_none(name: str) -> None:
+    def made(**options: Any) -> tuple[Any, Any, Any, Any]:
+        graphc.manual_seed(0)
+        net = nn.Linear(4, 2)
+        opt, scaler = OPTIMIZERS[name](net.parameters()), graphc.amp.GradScaler("cpu", 1024.0)
+
+        @graphc.compile(**options)
+        def step(x: Any) -> Any:
+            opt.zero_grad()
+            loss = net(x).pow(2).mean()
+            scaler.scale(loss).backward()
+            scaler.step(opt)
+            scaler.update()
+            return loss
+
+        return net, opt, scaler, step
+
+    plain, checked, strict = made(), made(check="nan"), made(check="finite")
+    for k in range(7):
+        x = graphc.full((3, 4), 1e19 if k in (2, 5) else 1.0)
+        before = held(*checked[:2])
+        assert plain[3](x).item() == checked[3](x).item()
+        assert same(before[:2], held(*checked[:2])[:2]) == (k in (2, 5))
+        if k in (2, 5):
+            with pytest.raises(NotFinite, match=r"`dot` gave Inf .* in the backward of `dot`"):
+                strict[3](x)
+        else:
+            strict[3](x)
+    assert same(held(*plain[:2]), held(*checked[:2]))
+    assert (plain[2].get_scale(), checked[2].get_scale()) == (256.0, 256.0)
+    assert strict[2].get_scale() == 1024.0 and checked[3]._failed == 2
+
+
+@pytest.mark.parametrize(("dtype", "check"), [("float16", "nan"), ("bfloat16", "finite")])
+def test_narrow_nets_give_the_same_bits_when_checked(dtype: str, check: str) -> None:
+    def made(**options: Any) -> tuple[Any, Any, Any]:
+        net, opt, step = training(lambda p: optim.Adam(p, lr=1e-3, eps=1e-4), **options)
+        net.to(getattr(graphc, dtype))
+        return net, opt, step
+
+    plain, checked = made(), made(check=check)
+    x, y = batch()
+    x = x.to(plain[0].out.weight.dtype)
+    for _ in range(3):
+        assert plain[2](x, y).item() == checked[2](x, y).item()
+    assert checked[2]._failed == 0
+    states = [n.state_dict().values() for n, *_ in (plain, checked)]
+    assert all((a == b).all().item() for a, b in zip(*states, strict=True))
+    kept = [a.clone() for a in states[1]]
+    x[2, 0, 3, 3] = float("nan")
+    with pytest.raises(NotFinite, match="`x` holds NaN in 1 of 288"):
+        checked[2](x, y)
+    assert all((a == b).all().item() for a, b in zip(kept, states[1], strict=True))
+
+
 def test_a_backward_that_runs_later_is_no_part_of_it() -> None:
     net = graphc.compile(nn.Linear(3, 2), check="nan")
     out = net(graphc.ones(4, 3))
