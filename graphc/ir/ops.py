@@ -19,7 +19,7 @@ kinds
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -39,7 +39,7 @@ from graphc.ir.meaning import (
     sources,
     special,
 )
-from graphc.ir.types import Array, DType, TensorSpec
+from graphc.ir.types import Array, DType, Shape, TensorSpec
 
 Kind = Literal[
     "source",
@@ -54,6 +54,7 @@ Kind = Literal[
 ]
 Runs = Literal["host", "device", "both"]
 Attrs = Mapping[str, Any]
+Held = Callable[[Sequence[Shape], Shape, int], int]  # bytes, of shapes in and out, and their items
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -82,6 +83,7 @@ class Op:
     stores: bool = False  # a movement whose result is in memory, made there by what it reads
     variadic: bool = False  # takes any number of operands, one included
     runs: Runs = "both"  # where it may run: "host" if only libraries for that have it
+    held: Held | None = None  # by a routine's NumPy at once, where that is more than a result
 
     def can_fail(self, dtype: DType) -> bool:
         """Whether it may fail at run time, with a result of this dtype."""
@@ -221,17 +223,26 @@ _ROWS = [
         may_fail="always"),
     Op("gcd", "routine", T.same_type, np.gcd, may_fail="always", runs="host"),
     Op("lcm", "routine", T.same_type, np.lcm, may_fail="always", runs="host"),
-    Op("cholesky", "routine", T.square_type, linalg.cholesky, may_fail="always", runs="host"),
-    Op("inv", "routine", T.square_type, linalg.inv, may_fail="always", runs="host"),
-    Op("solve", "routine", T.solve_type, linalg.solve, may_fail="always", runs="host"),
+    Op("cholesky", "routine", T.square_type, linalg.cholesky, may_fail="always", runs="host",
+        held=linalg.held_by_tested),
+    Op("inv", "routine", T.square_type, linalg.inv, may_fail="always", runs="host",
+        held=linalg.held),
+    Op("solve", "routine", T.solve_type, linalg.solve, may_fail="always", runs="host",
+        held=linalg.held),
     Op("triangular_solve", "routine", T.solve_type, linalg.triangular_solve, may_fail="always",
         runs="host"),
-    Op("det", "routine", T.det_type, linalg.det, may_fail="always", runs="host"),
-    Op("cofactor", "routine", T.square_type, linalg.cofactor, may_fail="always", runs="host"),
-    Op("slogdet", "routine", T.slogdet_type, linalg.slogdet, may_fail="always", runs="host"),
-    Op("qr", "routine", T.factors_type("qr"), linalg.qr, may_fail="always", runs="host"),
-    Op("eigh", "routine", T.factors_type("eigh"), linalg.eigh, may_fail="always", runs="host"),
-    Op("svd", "routine", T.factors_type("svd"), linalg.svd, may_fail="always", runs="host"),
+    Op("det", "routine", T.det_type, linalg.det, may_fail="always", runs="host",
+        held=linalg.held_by_tested),
+    Op("cofactor", "routine", T.square_type, linalg.cofactor, may_fail="always", runs="host",
+        held=linalg.held_by_cofactor),
+    Op("slogdet", "routine", T.slogdet_type, linalg.slogdet, may_fail="always", runs="host",
+        held=linalg.held_by_tested),
+    Op("qr", "routine", T.factors_type("qr"), linalg.qr, may_fail="always", runs="host",
+        held=linalg.held_by_qr),
+    Op("eigh", "routine", T.factors_type("eigh"), linalg.eigh, may_fail="always", runs="host",
+        held=linalg.held_by_factors),
+    Op("svd", "routine", T.factors_type("svd"), linalg.svd, may_fail="always", runs="host",
+        held=linalg.held_by_factors),
     Op("while_loop", "routine", T.while_type, loops.while_loop, may_fail="always", runs="host"),
     # loop
     Op("loop", "loop", T.loop_type, loops.loop),

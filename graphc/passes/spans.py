@@ -3,7 +3,7 @@
 Interval arithmetic over a kernel's statements; each row of `RULES` is one op. A span is of finite
 numbers and holds no NaN: what may be infinite, NaN, or too large for its type has none (None). So
 it may only ever err on the wide side; rounding is allowed for by `SLACK`, which is more than what
-sums of halves lose.
+sums of halves lose. How many terms a sum over an extent has at most is a condition of the plan.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from graphc.errors import InternalError
 from graphc.ir.kernel import (
     Apply,
     Axis,
@@ -26,11 +27,12 @@ from graphc.ir.kernel import (
     Size,
     Store,
 )
-from graphc.ir.sizes import HINTS, unknowns
+from graphc.ir.sizes import HINTS, surely_less, unknowns
+from graphc.ir.symbols import Number
 from graphc.ir.types import DType
 from graphc.passes.nest import Lowered
 
-MOST = 1 << 22  # terms of a sum over an extent, which another call may have more of
+MOST = 1 << 22  # terms of a sum over an extent that a plan is made for; of more, its square
 WINOGRAD = 2.0**16  # how far transforms of a tile take its sums beyond the plain ones
 SLACK = 2.0**-6
 TINY = 2.0**-100  # what is smaller may be rounded to nothing
@@ -209,13 +211,21 @@ class _Walk:
         if s.op == "sum":
             n = self._terms(loops)
             return Span(n * x.lo, n * x.hi).with_zero()
-        full = all(isinstance(self._size(a.extent), int) for a in loops)  # of none it is infinite
-        return x if full and self._terms(loops) > 0 else None
+        full = all(surely_less(0, self._size(a.extent)) for a in loops)  # of none it is infinite
+        return x if full else None
 
     def _terms(self, loops: tuple[Axis, ...]) -> float:
-        extents = [self._size(a.extent) for a in loops]
-        seen = prod(float(HINTS(n)) for n in extents)
-        return max(seen, float(MOST)) if unknowns(tuple(extents)) else seen
+        """How often a body runs at most. More often is for another plan, so that what has been
+        proven holds for each size that this one serves."""
+        times: Number = prod(self._size(a.extent) for a in loops)
+        if not unknowns((times,)):
+            return float(times)
+        most = MOST
+        while HINTS(times) > most:
+            most *= MOST
+        if times > most:  # not so for the size seen, which is what notes the condition
+            raise InternalError(f"a sum of {times} terms, bounded by {most}")
+        return float(most)
 
     def _size(self, size: Size) -> Size:
         return self.sizes[size] if isinstance(size, str) else size

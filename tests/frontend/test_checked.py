@@ -12,6 +12,7 @@ import graphc
 from graphc import nn, optim
 from graphc.errors import NotFinite
 from graphc.nn import functional as F
+from graphc.passes import spans, watch
 
 OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "sgd": lambda p: optim.SGD(p, lr=0.1),
@@ -166,6 +167,31 @@ def test_what_is_large_but_finite_is_no_error(size: float) -> None:
     assert plain(small).item() == checked(small).item()
 
 
+def test_more_terms_than_were_proven_finite_are_for_another_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spans, "MOST", 4)
+    monkeypatch.setattr(watch, "CHOICES", (2.0**118,))  # four such are a float32, 2**12 are not
+    w = nn.Parameter(graphc.ones(4))
+    opt = optim.SGD([w], lr=1.0)
+
+    @graphc.compile(check="finite")
+    def step(x: Any) -> Any:
+        opt.zero_grad()
+        loss = (x * (w - w.detach())).sum()  # 0, with a gradient
+        loss.backward()
+        opt.step()
+        return loss
+
+    for n in (3, 4, 2):
+        step(graphc.ones(n, 4))
+    assert step.stats.programs == 1 and "only where 4 >= B" in str(step.explain())
+    assert w.detach().numpy().tolist() == [-8.0] * 4 and step._failed == 0
+    with pytest.raises(NotFinite, match="gave Inf in 4 of 4"):
+        step(graphc.full((1 << 12, 4), 2.0**117))
+    assert w.detach().numpy().tolist() == [-8.0] * 4 and step.stats.programs == 2
+
+
 def test_a_nan_that_reaches_nothing_is_no_error() -> None:
     w = nn.Parameter(graphc.ones(4))
     opt = optim.SGD([w], lr=0.1)
@@ -182,6 +208,62 @@ def test_a_nan_that_reaches_nothing_is_no_error() -> None:
     for _ in range(5):
         assert np.isfinite(step(graphc.tensor([1.0, -1.0, 2.0, 3.0])).item())
     assert np.isfinite(w.detach().numpy()).all()
+
+
+@pytest.mark.parametrize("name", ["momentum", "adam"])
+def test_updates_that_a_scaler_skips_are_no_error_where_infinities_are_none(name: str) -> None:
+    def made(**options: Any) -> tuple[Any, Any, Any, Any]:
+        graphc.manual_seed(0)
+        net = nn.Linear(4, 2)
+        opt, scaler = OPTIMIZERS[name](net.parameters()), graphc.amp.GradScaler("cpu", 1024.0)
+
+        @graphc.compile(**options)
+        def step(x: Any) -> Any:
+            opt.zero_grad()
+            loss = net(x).pow(2).mean()
+            scaler.scale(loss).backward()
+            scaler.step(opt)
+            scaler.update()
+            return loss
+
+        return net, opt, scaler, step
+
+    plain, checked, strict = made(), made(check="nan"), made(check="finite")
+    for k in range(7):
+        x = graphc.full((3, 4), 1e19 if k in (2, 5) else 1.0)
+        before = held(*checked[:2])
+        assert plain[3](x).item() == checked[3](x).item()
+        assert same(before[:2], held(*checked[:2])[:2]) == (k in (2, 5))
+        if k in (2, 5):
+            with pytest.raises(NotFinite, match=r"`dot` gave Inf .* in the backward of `dot`"):
+                strict[3](x)
+        else:
+            strict[3](x)
+    assert same(held(*plain[:2]), held(*checked[:2]))
+    assert (plain[2].get_scale(), checked[2].get_scale()) == (256.0, 256.0)
+    assert strict[2].get_scale() == 1024.0 and checked[3]._failed == 2
+
+
+@pytest.mark.parametrize(("dtype", "check"), [("float16", "nan"), ("bfloat16", "finite")])
+def test_narrow_nets_give_the_same_bits_when_checked(dtype: str, check: str) -> None:
+    def made(**options: Any) -> tuple[Any, Any, Any]:
+        net, opt, step = training(lambda p: optim.Adam(p, lr=1e-3, eps=1e-4), **options)
+        net.to(getattr(graphc, dtype))
+        return net, opt, step
+
+    plain, checked = made(), made(check=check)
+    x, y = batch()
+    x = x.to(plain[0].out.weight.dtype)
+    for _ in range(3):
+        assert plain[2](x, y).item() == checked[2](x, y).item()
+    assert checked[2]._failed == 0
+    states = [n.state_dict().values() for n, *_ in (plain, checked)]
+    assert all((a == b).all().item() for a, b in zip(*states, strict=True))
+    kept = [a.clone() for a in states[1]]
+    x[2, 0, 3, 3] = float("nan")
+    with pytest.raises(NotFinite, match="`x` holds NaN in 1 of 288"):
+        checked[2](x, y)
+    assert all((a == b).all().item() for a, b in zip(kept, states[1], strict=True))
 
 
 def test_a_backward_that_runs_later_is_no_part_of_it() -> None:

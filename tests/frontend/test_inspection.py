@@ -207,6 +207,8 @@ def test_copies_and_results_of_routines_count() -> None:
     assert twice.memory(gaps).by_kind["copies"] == gaps.nbytes
     ordered = graphc.compile(lambda x: x.sort(dim=1).indices)
     assert ordered.memory(graphc.ones(64, 8)).by_kind["routine"] == 8 * 64 * 8
+    rooted = graphc.compile(lambda x: graphc.linalg.cholesky(x))
+    assert rooted.memory(graphc.eye(8)).by_kind["routine"] == 2 * 8 * 64  # both in float64
 
 
 def test_printing_a_step_shows_its_last_graph(step: CompiledFunction) -> None:

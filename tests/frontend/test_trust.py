@@ -177,6 +177,16 @@ def test_of_several_ops_in_a_line_the_differentiated_one_is_named() -> None:
         compiled(graphc.tensor([1.0, 0.2]))
 
 
+def test_a_constant_is_named_as_one() -> None:
+    @graphc.compile(check="nan")
+    def step(x: Any) -> Any:
+        return x.sum() + x[:0].mean()
+
+    where = r"the constant nan holds NaN in 1 of 1 .*:\d+ in step.*written into the step"
+    with pytest.raises(NotFinite, match=r"(?s)" + where):
+        step(graphc.ones(3))
+
+
 def test_a_mask_of_inf_is_not_blamed() -> None:
     def step(x: Any, m: Any) -> Any:
         return x.masked_fill(m, float("-inf")).softmax(-1)

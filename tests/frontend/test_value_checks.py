@@ -184,6 +184,14 @@ NUMBERS: dict[str, Callable[[Tensor, float], Tensor]] = {
 }
 
 
+def test_a_number_of_the_call_and_of_its_size_is_that_of_this_call() -> None:
+    function, x = NUMBERS["label_smoothing"], graphc.tensor([1.0, 2.0, 0.5, -1.0])
+    step = graphc.compile(function)
+    for n, number in ((3, 0.125), (3, 0.25), (4, 0.5), (4, 0.75), (3, 0.0625), (4, 0.375)):
+        want = function(x[:n], number).item()
+        assert step(x[:n], number).item() == pytest.approx(want, rel=1e-6)
+
+
 @pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_that_change_from_call_to_call(name: str) -> None:
     function, x = NUMBERS[name], graphc.ones(3)

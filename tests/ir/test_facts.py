@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,3 +184,24 @@ def test_a_meaning_takes_the_attributes_of_its_type_rule(name: str) -> None:
         except ValueError:  # NumPy's own functions have no signature
             continue
         assert not taken or attributes(OPS[name].infer) <= taken
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", [op.name for op in OPS.values() if op.held is not None])
+def test_a_routine_holds_as_much_as_its_row_says(name: str, dtype: type) -> None:
+    op, attrs = OPS[name], {"full": False} if name in ("qr", "svd") else {}
+    x = np.random.default_rng(0).standard_normal((32, 48, 48 - 16 * len(attrs))).astype(dtype)
+    x = x if attrs else x @ x.mT / 48 + np.eye(48, dtype=dtype)
+    args = [x, x.copy()] if name == "solve" else [x]
+    op.evaluate(*args, **attrs)  # what NumPy keeps for good is there before
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        out = np.asarray(op.evaluate(*args, **attrs))
+        most = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert op.held is not None
+    assert op.held([a.shape for a in args], out.shape, out.itemsize) == pytest.approx(
+        most, rel=0.05
+    )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 
+from graphc.ir.extent import extent_of
 from graphc.ir.kernel import Affine, Apply, Axis, Buffer, Dot, Kernel, Load, Phase, Reduce, Store
 from graphc.ir.ops import OPS
+from graphc.ir.symbols import Extents
 from graphc.ir.types import bool_, f16, f32
 from graphc.passes.nest import Lowered
-from graphc.passes.spans import RULES, Known, Span, largest, stored
+from graphc.passes.spans import MOST, RULES, Known, Span, largest, stored
 
 SPANS = Span(-3.0, 2.0), Span(0.0, 4.0), Span(0.25, 1.5), Span(-2.0, -0.5), Span(-1e30, 1e30)
 ONE = Affine((("d0", 1),))
@@ -83,6 +86,27 @@ def test_a_square_is_not_negative_and_a_sum_has_as_many_terms_as_its_loop() -> N
         {"b0": Span(-2.0, 3.0), "b1": Span(-1.0, 0.5)},
     )["y"]
     assert found is not None and found.lo <= -300.0 and 300.0 <= found.hi < 400.0
+
+
+@pytest.mark.parametrize(("hint", "most"), [(8, MOST), (MOST + 1, MOST**2)])
+def test_how_many_terms_a_sum_over_an_extent_has_is_a_condition(hint: int, most: int) -> None:
+    scope = Extents()
+    n = extent_of(scope.symbol("B", "batch", hint))
+
+    def over(size: int, op: str) -> Known:
+        load = Load("%0", f32, "b0", Affine((("d1", 1),)))
+        kernel = lowered(load, Reduce("%1", f32, op, "%0"), reads=1, loops=1).kernel
+        loop = replace(kernel.phases[0], axes=(Axis("d1", "s0"),))
+        kernel = replace(kernel, sizes=("s0",), phases=(loop, *kernel.phases[1:]))
+        return stored(Lowered(kernel, (), (size,), (), ()), {"b0": Span(-1.0, 2.0)})["y"]
+
+    with scope.passes():
+        assert over(n, "max") is not None and over(n - 4, "max") is None  # of none it is infinite
+        assert not scope.conditions
+        found = over(n, "sum")
+    assert found is not None and found.hi >= 2.0 * most > found.hi * 0.9
+    (condition,) = scope.conditions.values()
+    assert condition.met(lambda _: most) and not condition.met(lambda _: most + 1)
 
 
 def test_what_is_too_large_for_half_a_type_has_no_span() -> None:

@@ -131,15 +131,18 @@ def _told(found: Found, calls: int) -> NotFinite:
     count = int(np.isnan(array).sum()) or int(np.isinf(array).sum())
     bad = "NaN" if np.isnan(array).any() else "Inf"
     rows = [_range(a, values[a]) for a in v.args]
+    came = "it came in with the call" if v.const is None else "it is written into the step"
     return NotFinite(
         f"{_named(v)} {'gave' if v.op else 'holds'} {bad} in {count} of {array.size} elements of "
         f"{v.spec}{_phase(v, graph)}, at call {calls}",
-        why=f"its inputs: {'; '.join(rows)}" if rows else "it came in with the call",
+        why=f"its inputs: {'; '.join(rows)}" if rows else came,
         where=(v.where.file, v.where.line, v.where.scope),
     )
 
 
 def _named(v: Value) -> str:
+    if v.const is not None:
+        return f"the constant {v.const}"
     return f"`{v.op.name if v.op is not None else v.name[1:]}`"
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc.frontend.step.capture import Capture, Gradient
+from graphc.frontend.step.python.beforehand import Beforehand
 from graphc.frontend.step.python.standing import Standing
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
@@ -62,7 +63,8 @@ class Sources:
                 order = orders.get(source, ()) if written else ()
                 self.states.append(WrittenArgument(source, order) if written else source)
             else:
-                self.getters.append(source)
+                beforehand = isinstance(source, Beforehand)
+                self.getters.append(source.at(sizes) if beforehand else source)
 
 
 def _known(capture: Capture, sizes: Evaluation) -> dict[Value, Any]:

@@ -6,7 +6,7 @@ flattened; `factor_shapes` says how to take them apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
@@ -24,6 +24,43 @@ def factor_shapes(op: str, m: int, n: int, full: bool = False) -> tuple[Shape, .
     if op == "eigh":
         return (n,), (n, n)
     return (m, m if full else k), (k,), (n if full else k, n)
+
+
+# ---- what NumPy holds at once: bytes, of the shapes of operands and result, and their items ------
+
+DOUBLE = 8  # bytes: NumPy has LAPACK compute in float64, on copies of what is not, and rounds then
+
+
+def held(args: Sequence[Shape], out: Shape, itemsize: int) -> int:
+    """Copies of the operands, and a result."""
+    copies = sum(map(prod, args)) if itemsize < DOUBLE else 0
+    return DOUBLE * (copies + prod(out))
+
+
+def held_by_tested(args: Sequence[Shape], out: Shape, itemsize: int) -> int:
+    """The same, or a result and a boolean for each element that may be NaN."""
+    return max(held(args, out, itemsize), itemsize * prod(out) + prod(args[0]))
+
+
+def held_by_factors(args: Sequence[Shape], out: Shape, itemsize: int) -> int:
+    """The same, or the factors and what they are packed into."""
+    return max(held(args, out, itemsize), 2 * itemsize * prod(out))
+
+
+def held_by_qr(args: Sequence[Shape], out: Shape, itemsize: int) -> int:
+    """It copies its matrices in any case, for as long as it makes the factors and rounds `q`."""
+    m, n = args[0][-2:]
+    q = prod(out[:-1]) * m * (out[-1] // max(1, m + n))
+    rounded = itemsize * q if itemsize < DOUBLE else 0
+    return max(DOUBLE * (prod(args[0]) + prod(out)) + rounded, 2 * itemsize * prod(out))
+
+
+def held_by_cofactor(args: Sequence[Shape], out: Shape, itemsize: int) -> int:
+    """A decomposition into two such matrices; or those, one scaled, and a product."""
+    return max(held((*args, out), out, itemsize), 4 * itemsize * prod(out))
+
+
+# ---- meanings ------------------------------------------------------------------------------------
 
 
 def _packed(x: Array, *factors: Array) -> Array:

@@ -2,8 +2,8 @@
 
 One step runs at a time in a process, so all programs share it and rebind when it moves. Mapped
 memory is page-aligned, zeroed by the kernel at first touch (so by the thread that will use it),
-and asked for in huge pages: 2 MB pages save a page fault per 4 KB in the first step and TLB misses
-in all others.
+and asked for in huge pages as far as it fills them: 2 MB pages save a page fault per 4 KB in the
+first step and TLB misses in all others, but one for the last few KB would be 2 MB of nothing.
 """
 
 from __future__ import annotations
@@ -65,11 +65,9 @@ class Arena:
             self._memory = mmap.mmap(-1, size_bytes + HUGE_PAGE, **PRIVATE)
         except (OSError, ValueError, OverflowError):
             raise out_of_memory(size_bytes, None, slots) from None
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            with contextlib.suppress(OSError):  # a kernel without huge pages
-                self._memory.madvise(mmap.MADV_HUGEPAGE)
         start = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         self.base = -(-start // HUGE_PAGE) * HUGE_PAGE
+        _ask_for_pages(self._memory, self.base - start, size_bytes)
         self.size_bytes = size_bytes
         self.moves.value += 1
 
@@ -79,6 +77,16 @@ class Arena:
             self._memory.close()
         self._memory, self.base, self.size_bytes = None, 0, 0
         self.moves.value += 1
+
+
+def _ask_for_pages(memory: mmap.mmap, at: int, size_bytes: int) -> None:
+    """Huge ones from `at` on where so many bytes fill them, and none behind."""
+    filled = size_bytes // HUGE_PAGE * HUGE_PAGE
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without huge pages
+            if filled:
+                memory.madvise(mmap.MADV_HUGEPAGE, at, filled)
+            memory.madvise(mmap.MADV_NOHUGEPAGE, at + filled)
 
 
 def check_free(size_bytes: int, slots: Sequence[Slot]) -> None:

@@ -2,18 +2,21 @@
 
 Tensors count once, whichever program has them: what a forward keeps for its backward is a result of
 the one and an argument of the other. What is not known from a program is not in it: the process
-itself, code, and what LAPACK takes for its own work.
+itself, code, and what LAPACK takes to work on one matrix.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import NamedTuple
 
 from graphc.frontend import notebook
 from graphc.ir.kernel import Operand
+from graphc.ir.ops import OPS
 from graphc.ir.program import Launch, Program, Slot
+from graphc.ir.types import Shape
 
 COTANGENT = "grad_out"  # names of what a backward gets from behind it, see `capture.py`
 ALWAYS = "state", "arg", "out", "arena"  # kinds that are shown though there is nothing of them
@@ -32,8 +35,9 @@ class Part(NamedTuple):
 class Memory:
     """Predicted memory of one call, in bytes by kind: "state" (weights, gradients, momenta),
     "arg" and "out" (what it is given and gives), "arena" (all temporaries, placed), "copies" (of
-    arguments whose elements do not lie in their order), "routine" (results of NumPy's, on their way
-    into the arena). And the planner's lower bound, and a row a buffer."""
+    arguments whose elements do not lie in their order), "routine" (what NumPy's hold at once,
+    their results among it, on the way into the arena). And the planner's lower bound, and a row a
+    buffer."""
 
     by_kind: Mapping[str, int]
     arena_bytes: int
@@ -100,22 +104,23 @@ def _sizes(part: Part) -> dict[str, int]:
             sizes[space] += slot.size_bytes
     sizes["arena"] = program.arena_bytes
     if part.host:
-        sizes["routine"] = max(map(_result_bytes, program.launches), default=0)
+        sizes["routine"] = max(map(_held_bytes, program.launches), default=0)
     return sizes
 
 
-def _result_bytes(launch: Launch) -> int:
+def _held_bytes(launch: Launch) -> int:
     """What a routine makes before it is copied to its place; nothing of a kernel of ours."""
     call = launch.kernel.call
     if call is None:
         return 0
     sizes = dict(zip(launch.kernel.sizes, launch.sizes, strict=True))
     (buffer,) = (b for b in launch.kernel.buffers if b.name == call.out.buffer)
-    return _count(call.out, sizes) * buffer.dtype.itemsize
+    out, itemsize = _shape(call.out, sizes), buffer.dtype.itemsize
+    result = prod(out) * itemsize
+    held = OPS[call.op].held
+    shapes = [_shape(o, sizes) for o in call.args]
+    return max(result, held(shapes, out, itemsize) if held is not None else 0)
 
 
-def _count(o: Operand, sizes: Mapping[str, int]) -> int:
-    count = 1
-    for n in o.shape:
-        count *= n if isinstance(n, int) else sizes[n]
-    return count
+def _shape(o: Operand, sizes: Mapping[str, int]) -> Shape:
+    return tuple(n if isinstance(n, int) else sizes[n] for n in o.shape)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from graphc.frontend.step.python.numbers import Decides, HostNumber
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Trace
+from graphc.ir.sizes import Evaluation, unknowns
 from graphc.ir.types import bool_, f64, i64
 
 Row = tuple[Callable[..., Any], tuple[Any, ...], bool]
@@ -64,6 +66,14 @@ class Beforehand:
                 given = [found[a.row] if type(a) is Part else a for a in args]
             found.append(action(*given))
         return found[-1] if self._what is None else self._what(found[-1])
+
+    def at(self, sizes: Evaluation) -> Beforehand:
+        """The same where its numbers are computed of sizes, too, for these."""
+        if not any(unknowns(args) for _, args, _ in self._rows):
+            return self
+        made = copy(self)
+        made._rows = tuple((action, sizes(args), nested) for action, args, nested in self._rows)
+        return made
 
     def token(self) -> tuple[Any, ...]:
         """What tells it from others."""
