@@ -75,6 +75,9 @@ def erfc(x: Array) -> Array:
     return _of_vector(OPS["erfc"], x)
 
 
+ELEMENTWISE: dict[str, Callable[[Array], Array]] = {"erf": erf, "erfc": erfc}
+
+
 def _of_vector(op: Op, x: Array) -> Array:
     """What NumPy has no loop for, of float32 of any size: an element is the same everywhere."""
     made = None

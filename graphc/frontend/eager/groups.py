@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
+from graphc.frontend.eager.compiled import ELEMENTWISE
 from graphc.ir.graph import Value
 from graphc.ir.ops import Op
 from graphc.ir.types import Array, DType, Shape, bool_, f32
@@ -22,7 +23,6 @@ LARGE = 1 << 13  # elements of a line that takes part
 WORTH = 1 << 17  # elements of all lines; fewer NumPy computes while a program is being started
 MOST = 48  # lines of a group
 AGAIN = 2  # runs by NumPy before one is compiled: much code runs once
-COMPILED = frozenset({"erf", "erfc"})  # whose row is compiled code already
 TYPES = (f32, bool_)
 
 Reads = Mapping[Value, Sequence[Any]]
@@ -117,7 +117,7 @@ def _takes_part(v: Value) -> bool:
     op = v.op
     if op is None or op.kind != "elementwise" or v.spec.numel < LARGE:
         return False
-    same_bits = op.exact or op.correct or op.name in COMPILED
+    same_bits = op.exact or op.correct or op.name in ELEMENTWISE
     plain = same_bits and not op.aliases and op.may_fail == "never"
     return plain and all(a.spec.dtype in TYPES for a in (v, *v.args))
 
