@@ -17,7 +17,7 @@ RANDOM = {"bernoulli", "empty", "multinomial", "normal", "rand", "randint", "ran
 # PyTorch takes `out=` here, too; graphc does not.
 LEFT = {
     "is_vulkan_available",  # PyTorch's takes any argument
-    *("dsmm", "hardshrink", "isin", "slice_scatter", "spmm"),
+    *("dsmm", "hardshrink", "isin", "lu", "slice_scatter", "spmm"),
     *("nn.functional.gelu", "nn.functional.hardshrink", "nn.functional.linear"),
     *("nn.functional.logsigmoid", "nn.functional.softplus", "nn.functional.softshrink"),
 }

@@ -137,7 +137,6 @@ DeviceOutOfMemory CUDA out of memory: 1099511.6 MB were asked for; 0.0 MB of 0 |
 the device's memory is in use, by this process or by others
 CtxSetCurrent 0xc0
 MemsetD8Async 0x7f0000000000 5 3 0x51
-CtxSetCurrent 0xc0
 CtxSynchronize
 StreamDestroy 0x51
 """

@@ -154,7 +154,7 @@ class NativeBackend:
         return self
 
     def checking(self, kind: Kind) -> Backend:
-        return _Checking(self, kind)
+        return _checking(self, kind)
 
     def counts(self) -> tuple[int, int]:
         return self._library.compiled, self._library.hits
@@ -172,7 +172,6 @@ class NativeBackend:
         return code if level == "llvm" else assembly(code, self._target)
 
 
-@cache
 class _Checking(NativeBackend):
     """The same, with kernels that test what they store."""
 
@@ -193,6 +192,13 @@ class _Checking(NativeBackend):
         raise Exactly
 
 
+@cache
+def _checking(of: NativeBackend, kind: Kind) -> _Checking:
+    """One for all steps, as what it tests is: they share schedules."""
+    return _Checking(of, kind)
+
+
+@cache
 def _note_exact() -> None:
     """Once in a process."""
     warnings.warn(
