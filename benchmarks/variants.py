@@ -60,7 +60,7 @@ def graphc_compiled(net: nets.Net, threads: int) -> Built:
 
 def beside_kernels_ms(call: Callable[[], Any]) -> float:
     """What a call takes beside the kernels it runs."""
-    from graphc.runtime.cpu.executor import ENGINES
+    from graphc.runtime.cpu.engine import ENGINES
 
     (engine,) = ENGINES
     before = engine.walked

@@ -71,8 +71,8 @@ from graphc.frontend.switches import *
 from graphc.frontend.tensor import *
 from graphc.frontend.trace import Trace as _Trace
 from graphc.frontend.views import Chain as _Chain
-from graphc.runtime.cpu.executor import set_flush_denormal as set_flush_denormal
 from graphc.runtime.cpu.threads import get_num_threads as get_num_threads
+from graphc.runtime.cpu.threads import set_flush_denormal as set_flush_denormal
 from graphc.runtime.cpu.threads import set_num_threads as set_num_threads
 from graphc.standin import *
 from graphc.tracebacks import install as _install_tracebacks

@@ -13,7 +13,8 @@ from graphc.ir.graph import Graph
 from graphc.ir.program import Program
 from graphc.ir.types import Array
 from graphc.runtime.cpu.dispatch import walker
-from graphc.runtime.cpu.executor import Engine, Executable
+from graphc.runtime.cpu.engine import Engine
+from graphc.runtime.cpu.executor import Executable
 
 
 @lru_cache(maxsize=1)

@@ -44,7 +44,8 @@ from graphc.passes.group import is_op, parts_of
 from graphc.passes.orders import orders_of
 from graphc.passes.pipeline import PIPELINE, compile_graph, run_passes
 from graphc.runtime.cpu.dispatch import walker
-from graphc.runtime.cpu.executor import Engine, Executable
+from graphc.runtime.cpu.engine import Engine
+from graphc.runtime.cpu.executor import Executable
 
 UNWRITABLE = r"[^\w.]+"  # in the name of a file
 

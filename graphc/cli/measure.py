@@ -20,7 +20,7 @@ from graphc.codegen_cpu.library import KernelLibrary
 from graphc.codegen_cpu.target import Target
 from graphc.ir.cpu_abi import BARRIER, CELL_BYTES, ENTRY_CELLS, JOB, PAIR_BYTES
 from graphc.runtime.cpu.dispatch import walker
-from graphc.runtime.cpu.executor import Engine
+from graphc.runtime.cpu.engine import Engine
 from graphc.runtime.cpu.job import Job
 from graphc.runtime.cpu.threads import aligned_cells, get_num_threads
 from graphc.runtime.cuda import device as gpus

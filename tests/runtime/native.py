@@ -20,7 +20,8 @@ from graphc.ir.program import CheckSite, Launch, Program, Slot
 from graphc.ir.text import read_type
 from graphc.ir.types import DTYPES, Array
 from graphc.runtime.cpu.dispatch import walker
-from graphc.runtime.cpu.executor import Engine, Executable
+from graphc.runtime.cpu.engine import Engine
+from graphc.runtime.cpu.executor import Executable
 
 SHARE = """
   %{0}.product = mul i64 %tid, %n

@@ -19,9 +19,9 @@ from graphc.errors import (
 )
 from graphc.ir.program import CheckSite
 from graphc.ir.types import Array
-from graphc.runtime.cpu import executor
-from graphc.runtime.cpu.executor import Executable, set_flush_denormal
-from graphc.runtime.cpu.threads import get_num_threads, set_num_threads
+from graphc.runtime.cpu.engine import Engine
+from graphc.runtime.cpu.executor import Executable
+from graphc.runtime.cpu.threads import get_num_threads, set_flush_denormal, set_num_threads
 from tests.runtime import native as n
 
 STATES: list[Array] = []
@@ -263,7 +263,7 @@ def test_programs_are_dropped_whole(two: int) -> None:
 
 
 def test_an_engine_that_closed_still_computes(two: int) -> None:
-    engine = executor.Engine(n.engine()._walker)
+    engine = Engine(n.engine()._walker)
     program = n.chain(50, 3)
     functions = [n.loaded().address(launch.kernel.name) for launch in program.launches]
     step = Executable(program, functions, engine)

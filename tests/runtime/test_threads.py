@@ -11,7 +11,7 @@ import pytest
 from graphc import config
 from graphc.ir.cpu_abi import JOB
 from graphc.runtime.cpu import arena, threads
-from graphc.runtime.cpu.executor import Job
+from graphc.runtime.cpu.job import Job
 from graphc.runtime.cpu.threads import Pool
 from tests.runtime import native as n
 

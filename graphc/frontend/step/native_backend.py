@@ -37,7 +37,8 @@ from graphc.passes.partition import Split, partition
 from graphc.passes.profile import Profile
 from graphc.runtime import peaks
 from graphc.runtime.cpu.dispatch import module_text, walker
-from graphc.runtime.cpu.executor import Engine, Executable
+from graphc.runtime.cpu.engine import Engine
+from graphc.runtime.cpu.executor import Executable
 from graphc.runtime.disk_cache import DiskCache
 from graphc.runtime.tally import Tally
 

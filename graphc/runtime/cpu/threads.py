@@ -50,6 +50,7 @@ PAGE_BYTES = 4096
 JOIN_SECONDS = 2.0
 
 wanted: int | None = None  # by set_num_threads; None: as many as the machine gives
+denormals = False  # whether denormal floats are zero in compiled steps
 turns = ctypes.c_int64(0)  # moves when jobs may have to run in another way than the last one
 
 
@@ -98,6 +99,14 @@ def set_num_threads(count: int) -> None:
         raise InvalidArgument(f"set_num_threads: {count} is not in [1, {MOST_THREADS}]")
     wanted = count if _system() is not None else 1
     turned()
+
+
+def set_flush_denormal(mode: bool) -> bool:
+    """Treat denormal floats as zero in compiled steps (not by default, as in PyTorch)."""
+    global denormals
+    denormals = bool(mode)
+    turned()
+    return True
 
 
 def forget_threads() -> None:
