@@ -36,6 +36,7 @@ from graphc.passes.lower import lower
 from graphc.passes.nest import Lowered
 from graphc.passes.orders import orders_of
 from graphc.passes.profile import Profile
+from graphc.passes.renewed import marked, renewed
 from graphc.passes.repeat import lower_loop, together
 from graphc.passes.repeats import Repeats
 from graphc.passes.schedule import Schedule, schedule
@@ -206,6 +207,7 @@ def lower_graph(
 
     `made` hears of kernels that the schedule leaves as they are."""
     states = {v for v, t in zip(graph.outs, graph.targets, strict=True) if t is not None}
+    anew = renewed(graph, profile)
     fusion, orders = fuse(graph, profile), orders_of(graph, profile)
     checks = [] if checks is None else checks
     repeats = Repeats(fusion, orders)
@@ -221,7 +223,7 @@ def lower_graph(
 
     kernels = []
     for group in together(fusion.groups):
-        kernel = lowered(group).noted(fusion.note(group))
+        kernel = marked(lowered(group).noted(fusion.note(group)), anew)
         stays = kernel.writes_something() and states.isdisjoint(kernel.writes)
         if made is not None and stays and kernel.repeat is None:
             made(kernel.kernel)

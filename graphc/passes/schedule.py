@@ -352,33 +352,17 @@ class _Scheduler:
         return Launch(kernel, names, k.sizes, k.scalars, members=members)
 
     def _with_aliases(self, k: Lowered) -> Kernel:
-        """Say which buffers of the kernel are the same memory, and which are written later."""
+        """Say which buffers of the kernel are the same memory."""
         names = {v: b.name for v, b in zip(k.buffers, k.kernel.buffers, strict=True)}
         alias = {
             name: names[self.target[out]]
             for out, name in names.items()
             if self.target.get(out) in names
         }
-        renewed = self._renewed(k)
-        if not alias and not renewed:
+        if not alias:
             return k.kernel
-        buffers = tuple(
-            replace(b, alias=alias.get(b.name, ""), renewed=b.name in renewed)
-            for b in k.kernel.buffers
-        )
+        buffers = tuple(replace(b, alias=alias.get(b.name, "")) for b in k.kernel.buffers)
         return replace(k.kernel, buffers=buffers)
-
-    def _renewed(self, k: Lowered) -> set[str]:
-        """Buffers of a contraction, read alone, that another kernel writes in place."""
-        if k.kernel.kind != "contract":
-            return set()
-        written = set(self.target.values()).difference(map(self.target.get, k.writes))
-        small = (
-            b.name
-            for v, b in zip(k.buffers, k.kernel.buffers, strict=True)
-            if v in written and v.spec.at(HINTS).size_bytes < self.profile.renewed
-        )
-        return set(small)
 
 
 def _reads_in_place(k: Lowered, state: Value, out: Value) -> bool:
