@@ -1,21 +1,18 @@
 """in_place: states that a program overwrites where they lie, and what kernels are told of it.
 
-A kernel's code may depend on which of its buffers are one memory, and on which of those that it
-only reads another launch overwrites. That is known once all kernels are in order; `foreseen` says
-before what nearly always comes of it, so that a kernel is compiled while others are still lowered.
+A kernel's code may depend on which of its buffers are one memory. That is known once all kernels
+are in order; `foreseen` says before what nearly always comes of it, so that a kernel is compiled
+while others are still lowered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel, Load, Store
-from graphc.ir.sizes import HINTS
 from graphc.passes.nest import Lowered
-from graphc.passes.profile import Profile
 
 
 def states_of(graph: Graph) -> dict[Value, Value]:
@@ -24,35 +21,21 @@ def states_of(graph: Graph) -> dict[Value, Value]:
     return {out: state for out, state in pairs if state is not None}
 
 
-def foreseen(k: Lowered, states: Mapping[Value, Value], profile: Profile) -> Kernel:
+def foreseen(k: Lowered, states: Mapping[Value, Value]) -> Kernel:
     """The kernel as it will be if each new state overwrites the old one, unless this very kernel
     does not allow it."""
-    own = {out: states[out] for out in k.writes if out in states}
-    target = {out: state for out, state in own.items() if reads_in_place(k, state, out)}
-    return told(k, target, set(states.values()).difference(own.values()), profile)
+    own = ((out, states[out]) for out in k.writes if out in states)
+    return told(k, {out: state for out, state in own if reads_in_place(k, state, out)})
 
 
-def told(
-    k: Lowered, target: Mapping[Value, Value], written: AbstractSet[Value], profile: Profile
-) -> Kernel:
+def told(k: Lowered, target: Mapping[Value, Value]) -> Kernel:
     """The kernel told which of its buffers are the same memory, as outputs that it writes overwrite
-    their `target`, and which it reads alone that are `written` in place."""
+    their `target`."""
     names = {v: b.name for v, b in zip(k.buffers, k.kernel.buffers, strict=True)}
     alias = {name: names[target[out]] for out, name in names.items() if target.get(out) in names}
-    own = {target.get(out) for out in k.writes}
-    renewed = {
-        names[v]
-        for v in k.buffers
-        if k.kernel.kind == "contract"
-        and v in written
-        and v not in own
-        and v.spec.at(HINTS).size_bytes < profile.renewed
-    }
-    if not alias and not renewed:
+    if not alias:
         return k.kernel
-    buffers = tuple(
-        replace(b, alias=alias.get(b.name, ""), renewed=b.name in renewed) for b in k.kernel.buffers
-    )
+    buffers = tuple(replace(b, alias=alias.get(b.name, "")) for b in k.kernel.buffers)
     return replace(k.kernel, buffers=buffers)
 
 

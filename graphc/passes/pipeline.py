@@ -37,6 +37,7 @@ from graphc.passes.lower import lower
 from graphc.passes.nest import Lowered
 from graphc.passes.orders import orders_of
 from graphc.passes.profile import Profile
+from graphc.passes.renewed import marked, renewed
 from graphc.passes.repeat import lower_loop, together
 from graphc.passes.repeats import Repeats
 from graphc.passes.schedule import Schedule, schedule
@@ -207,6 +208,7 @@ def lower_graph(
 
     `made` hears of kernels as the schedule will most likely leave them."""
     states = states_of(graph)
+    anew = renewed(graph, profile)
     fusion, orders = fuse(graph, profile), orders_of(graph, profile)
     checks = [] if checks is None else checks
     repeats = Repeats(fusion, orders)
@@ -222,8 +224,8 @@ def lower_graph(
 
     kernels = []
     for group in together(fusion.groups):
-        kernel = lowered(group).noted(fusion.note(group))
+        kernel = marked(lowered(group).noted(fusion.note(group)), anew)
         if made is not None and kernel.writes_something() and kernel.repeat is None:
-            made(foreseen(kernel, states, profile))
+            made(foreseen(kernel, states))
         kernels.append(kernel)
     return kernels, checks

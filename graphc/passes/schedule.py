@@ -337,8 +337,7 @@ class _Scheduler:
         self, kernels: Sequence[Lowered], slots: dict[Value, Slot]
     ) -> tuple[list[Launch], dict[int, Repeat]]:
         """The launches, and what those of loops repeat; the last slot of such is a workspace."""
-        written = frozenset(self.target.values())
-        launches = [self._launch(k, slots, written) for k in kernels]
+        launches = [self._launch(k, slots) for k in kernels]
         repeats = {n: k.repeat for n, k in enumerate(kernels) if k.repeat is not None}
         for n in repeats:
             x = launches[n]
@@ -347,8 +346,8 @@ class _Scheduler:
         named = named_apart(launches, taken)
         return named, {n: _named(r, taken) for n, r in repeats.items()}
 
-    def _launch(self, k: Lowered, slots: dict[Value, Slot], written: frozenset[Value]) -> Launch:
-        kernel = told(k, self.target, written, self.profile)
+    def _launch(self, k: Lowered, slots: dict[Value, Slot]) -> Launch:
+        kernel = told(k, self.target)
         names = tuple(slots[v].name for v in k.buffers)
         members = tuple(v.name for v in k.members)
         return Launch(kernel, names, k.sizes, k.scalars, members=members)

@@ -23,7 +23,7 @@ graph(state %w: f32[4,5], state %m: f32[4,5], %x: f32[6,5], %g: f32[6,4]) {
 
 @pytest.mark.parametrize("body", [UPDATE, CHECK, MOMENTUM])
 def test_what_is_begun_early_is_all_that_the_program_has(body: str) -> None:
-    """Weights that a contraction reads, and others overwrite, above all: it is told of them."""
+    """What overwrites a state as well: it is told that both are one memory."""
     begun: list[str] = []
     program = compile_graph(graph(body), CPU, made=lambda k: begun.append(k.key())).program
     assert set(begun) == {k.key() for k in program.kernels()}
