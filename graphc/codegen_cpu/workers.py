@@ -5,8 +5,9 @@ the user's process never loads it. No thread waits for them: whoever adds a modu
 code, moves what the pipes hold. A few requests are under way to each, so that none is idle while
 the caller thinks. What they make does not depend on how many they are.
 
-They end when nobody asks for a while, and with their owner. One says when it is ready: one that
-dies afterwards, with modules under way, is replaced, and the second time the module is at fault.
+They end when nobody asks for a while, be it that a program's passes take so long, and with their
+owner. One says when it is ready: one that ends afterwards is replaced; where it died, with modules
+under way, the second time the module is at fault.
 Where none gets ready, as in programs that are frozen or may start none, the caller compiles.
 """
 
@@ -87,6 +88,11 @@ class Server:
         return self._process.poll() is None
 
     @property
+    def rested(self) -> bool:
+        """Of one that is gone: whether it ended by itself, as nobody had asked for a while."""
+        return self._process.returncode == 0
+
+    @property
     def wants_to_write(self) -> bool:
         return bool(self._out)
 
@@ -97,19 +103,20 @@ class Server:
     def move(self) -> bool:
         """Write and read what the pipes take and hold. False if the process is gone."""
         to, source = self.ends
+        gone = False
         try:
             while self._out:
                 del self._out[: os.write(to, self._out)]
         except BlockingIOError:
             pass
         except BrokenPipeError:
-            return False
+            gone = True  # what it has said before is still there
         with suppress(BlockingIOError):
             while part := os.read(source, PIPE_BYTES):
                 self._in += part
                 self._note()
             return False
-        return True
+        return not gone
 
     def _note(self) -> None:
         """Answers that are there in full; they come in the order of the requests."""
@@ -295,7 +302,8 @@ class Workers:
         if not server.ready:  # nor would others be
             _idle.possible, self._count = False, len(self._servers)
         for k, work in enumerate(server.under_way):
-            work.attempts -= k > 0 or not server.ready  # the first is what it was at
+            # The first is what it was at.
+            work.attempts -= k > 0 or not server.ready or server.rested
             self._wait(work)
             if work.attempts == ATTEMPTS:
                 raise BackendError("the process that compiles ended while at a kernel, twice")

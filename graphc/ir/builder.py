@@ -83,8 +83,9 @@ class Builder:
     def again(self, v: Value, args: Sequence[Value]) -> Value:
         """The op of `v` over other arguments; where their types are the same, so is its own."""
         assert v.op is not None
-        if any(a._spec is not b._spec for a, b in zip(args, v.args, strict=True)):
-            return self.emit(v.op, args, v.attrs)
+        for a, b in zip(args, v.args, strict=True):
+            if a._spec is not b._spec and a._spec != b._spec:
+                return self.emit(v.op, args, v.attrs)
         values = list(args)
         _constants_right(v.op, values)
         key = (v.op, *values, *sorted(v.attrs.items()))

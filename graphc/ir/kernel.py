@@ -276,7 +276,7 @@ class Buffer:
     dtype: DType
     access: Literal["r", "w", "rw"]
     alias: str = ""
-    renewed: bool = False  # only read here, and written in place by another launch
+    renewed: bool = False  # only read here, and written anew by another launch
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from graphc.passes.decompose import decompose
 from graphc.passes.foresee import foresee
 from graphc.passes.fuse import fuse
 from graphc.passes.group import Group
+from graphc.passes.in_place import foreseen, states_of
 from graphc.passes.interleaved import interleaved
 from graphc.passes.layout import bufferize, layout
 from graphc.passes.loops import loops
@@ -36,6 +37,7 @@ from graphc.passes.lower import lower
 from graphc.passes.nest import Lowered
 from graphc.passes.orders import orders_of
 from graphc.passes.profile import Profile
+from graphc.passes.renewed import marked, renewed
 from graphc.passes.repeat import lower_loop, together
 from graphc.passes.repeats import Repeats
 from graphc.passes.schedule import Schedule, schedule
@@ -204,8 +206,9 @@ def lower_graph(
 ) -> tuple[list[Lowered], list[CheckSite]]:
     """Fuse, and lower each group; a loop's body is scheduled on its own.
 
-    `made` hears of kernels that the schedule leaves as they are."""
-    states = {v for v, t in zip(graph.outs, graph.targets, strict=True) if t is not None}
+    `made` hears of kernels as the schedule will most likely leave them."""
+    states = states_of(graph)
+    anew = renewed(graph, profile)
     fusion, orders = fuse(graph, profile), orders_of(graph, profile)
     checks = [] if checks is None else checks
     repeats = Repeats(fusion, orders)
@@ -221,9 +224,8 @@ def lower_graph(
 
     kernels = []
     for group in together(fusion.groups):
-        kernel = lowered(group).noted(fusion.note(group))
-        stays = kernel.writes_something() and states.isdisjoint(kernel.writes)
-        if made is not None and stays and kernel.repeat is None:
-            made(kernel.kernel)
+        kernel = marked(lowered(group).noted(fusion.note(group)), anew)
+        if made is not None and kernel.writes_something() and kernel.repeat is None:
+            made(foreseen(kernel, states))
         kernels.append(kernel)
     return kernels, checks

@@ -22,6 +22,7 @@ from graphc.ir.program import Assumption, CheckSite, Launch, Program, Slot, Spac
 from graphc.ir.sizes import HINTS, Evaluation, unknowns
 from graphc.ir.types import Scalar, Shape, TensorSpec, u8
 from graphc.passes.group import parts_of
+from graphc.passes.in_place import reads_in_place, told
 from graphc.passes.memory import Request, place_barriers, plan_offsets
 from graphc.passes.nest import Lowered
 from graphc.passes.profile import Profile
@@ -219,7 +220,7 @@ class _Scheduler:
             if maker in checking:  # for good: an edge added here leads to none that checks
                 continue
             readers = set(self.readers.get(state, ())) - {maker}
-            in_place = _reads_in_place(self.kernels[maker], state, out)
+            in_place = reads_in_place(self.kernels[maker], state, out)
             if in_place and not any(before[k] >> maker & 1 for k in readers):
                 self._wait(maker, checkers | readers, before)
                 self.target[out] = state
@@ -346,64 +347,10 @@ class _Scheduler:
         return named, {n: _named(r, taken) for n, r in repeats.items()}
 
     def _launch(self, k: Lowered, slots: dict[Value, Slot]) -> Launch:
-        kernel = self._with_aliases(k)
+        kernel = told(k, self.target)
         names = tuple(slots[v].name for v in k.buffers)
         members = tuple(v.name for v in k.members)
         return Launch(kernel, names, k.sizes, k.scalars, members=members)
-
-    def _with_aliases(self, k: Lowered) -> Kernel:
-        """Say which buffers of the kernel are the same memory, and which are written later."""
-        names = {v: b.name for v, b in zip(k.buffers, k.kernel.buffers, strict=True)}
-        alias = {
-            name: names[self.target[out]]
-            for out, name in names.items()
-            if self.target.get(out) in names
-        }
-        renewed = self._renewed(k)
-        if not alias and not renewed:
-            return k.kernel
-        buffers = tuple(
-            replace(b, alias=alias.get(b.name, ""), renewed=b.name in renewed)
-            for b in k.kernel.buffers
-        )
-        return replace(k.kernel, buffers=buffers)
-
-    def _renewed(self, k: Lowered) -> set[str]:
-        """Buffers of a contraction, read alone, that another kernel writes in place."""
-        if k.kernel.kind != "contract":
-            return set()
-        written = set(self.target.values()).difference(map(self.target.get, k.writes))
-        small = (
-            b.name
-            for v, b in zip(k.buffers, k.kernel.buffers, strict=True)
-            if v in written and v.spec.at(HINTS).size_bytes < self.profile.renewed
-        )
-        return set(small)
-
-
-def _reads_in_place(k: Lowered, state: Value, out: Value) -> bool:
-    """Whether the kernel reads of `state` only the element that it writes of `out`, first."""
-    names = {v: b.name for v, b in zip(k.buffers, k.kernel.buffers, strict=True)}
-    if state not in names:
-        return True
-    if k.kernel.call is not None or k.kernel.kind == "attention" or k.repeat is not None:
-        return False
-    touches = [
-        (n, s)
-        for n, p in enumerate(k.kernel.phases)
-        for s in p.body
-        if (isinstance(s, Store) and s.buffer == names[out])
-        or (isinstance(s, Load) and s.buffer == names[state])
-    ]
-    phase, last = touches[-1]  # the one store, if all loads come before it
-    return isinstance(last, Store) and all(
-        n == phase
-        and s.at == last.at
-        and not s.guards
-        and not s.indirect
-        and (s is last or isinstance(s, Load))
-        for n, s in touches
-    )
 
 
 def _bytes(count: int) -> TensorSpec:

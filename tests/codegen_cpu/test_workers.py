@@ -17,7 +17,7 @@ from graphc.codegen_cpu.server import compiled
 from graphc.codegen_cpu.target import Target
 from graphc.codegen_cpu.workers import Server, Workers
 from graphc.errors import BackendError
-from graphc.ir.child import OK, frame
+from graphc.ir.child import OK, arguments, frame
 
 HOST = Target.host()
 PROCESSOR = processor_of(HOST)
@@ -55,6 +55,22 @@ def test_a_process_that_dies_is_replaced(monkeypatch: pytest.MonkeyPatch) -> Non
         os.kill(server._process.pid, signal.SIGKILL)
         assert [w.code() for w in work] == [compiled(text(k), PROCESSOR) for k in range(1, 4)]
         assert server not in made._servers
+
+
+def test_a_process_that_ended_while_passes_took_long_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was ready, and nobody asked it for a while."""
+    resting = iter([["-c", "import os; os.write(1, bytes(8))"]])
+    monkeypatch.setattr(workers, "arguments", lambda *given: next(resting, arguments(*given)))
+    workers.close()
+    with LLVM_LOCK, Workers(PROCESSOR, 1) as made:
+        made.prepare(1)
+        (server,) = made._servers
+        server._process.wait()
+        work = made.add(text(0))
+        assert work.code() == compiled(text(0), PROCESSOR) and work.attempts == 1
+        assert made._servers and server not in made._servers
 
 
 def test_a_module_that_ends_processes_is_an_error() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from graphc.ir.program import Program
@@ -59,18 +57,6 @@ def test_an_update_is_in_place_behind_a_barrier() -> None:
     read, _, written = update.kernel.buffers
     assert written.alias == read.name and written.access == "w"
     assert update.barrier and not reader.barrier
-
-
-def test_a_contraction_knows_which_of_its_operands_is_written_anew() -> None:
-    """State that the program keeps is not, nor an argument, nor what is too large for a cache; and
-    only where the target wants to know."""
-    (reader, update), (kept, _) = program(UPDATE).launches, program(CHECK).launches[:2]
-    assert [b.renewed for b in reader.kernel.buffers] == [True, False, False]
-    assert not any(b.renewed for x in (update, kept) for b in x.kernel.buffers)
-    for least in (0, 80):
-        one = dataclasses.replace(CPU, renewed=least)
-        others = compile_graph(graph(UPDATE), one).program.kernels()
-        assert not any(b.renewed for k in others for b in k.buffers)
 
 
 def test_a_swap_needs_one_copy() -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 
-def youngest() -> dict[int, Any]:
-    """What was made since the collector looked last, by id."""
-    return {id(x): x for x in gc.get_objects(generation=0)}
+def youngest(met: Container[int]) -> set[int]:
+    """Of what was met, what was made since the collector looked last; by id. A step makes a hundred
+    thousand objects: no table of them is made."""
+    return set(filter(met.__contains__, map(id, gc.get_objects(generation=0))))
 
 
-def held_by(roots: Iterable[Any], young: dict[int, Any]) -> set[int]:
-    """Of the young ones, those that lead from what a cache or table keeps beyond the step."""
+def held_by(roots: Iterable[Any]) -> set[int]:
+    """Of the youngest, those that lead from what a cache or table keeps beyond the step."""
+    young = set(map(id, gc.get_objects(generation=0)))
     pending = [x for root in roots for x in (root, *gc.get_referents(root))]
     found = {id(x) for x in pending}
     while pending:

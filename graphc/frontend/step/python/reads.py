@@ -465,9 +465,8 @@ class Reads(Met):
 
     def _made(self) -> set[int]:
         """Which of the objects met were made since the trace began: they are the youngest."""
-        objects = youngest()
-        young = set(self.held) & objects.keys()
-        young -= held_by(self._kept, objects) if self._kept else set()
+        young = youngest(self.held)
+        young -= held_by(self._kept) if self._kept else set()
         doubtful = young & self.unseen
         while doubtful:  # an old one, looked at since it holds more, is reached from what is old
             found = doubtful & self._reached(young)
