@@ -24,6 +24,10 @@ VERSION = ".".join(map(str, llvm.llvm_version_info))
 # value numbering alone a tenth of all that LLVM takes, for half a percent of the code.
 PASSES = ("sroa", "simplify_cfg", "instruction_combine", "aggressive_dce")
 
+# Loops step by one index that addresses scale, and literals are displacements: what loop strength
+# reduction looks for at length is not there, and it is a quarter of what LLVM takes.
+SWITCH = "-disable-lsr"
+
 
 class Processor(NamedTuple):
     """What LLVM is told of a processor."""
@@ -51,6 +55,16 @@ def machine_of(processor: Processor) -> llvm.TargetMachine:
 def _shared_machine(processor: Processor) -> llvm.TargetMachine:
     """For compiling only: never handed to an engine, which would own it."""
     return machine_of(processor)
+
+
+@contextmanager
+def _switched() -> Iterator[None]:
+    """LLVM's options are those of the process, which may compile other things, too."""
+    llvm.set_option("", SWITCH)
+    try:
+        yield
+    finally:
+        llvm.set_option("", f"{SWITCH}=false")
 
 
 @contextmanager
@@ -89,12 +103,12 @@ def _parsed(text: str, context: llvm.ContextRef) -> llvm.ModuleRef:
 def object_code(text: str, processor: Processor) -> bytes:
     """Object code of a module. Raises BackendError if LLVM refuses it."""
     machine = _shared_machine(processor)
-    with _optimised(text, machine) as module:
+    with _optimised(text, machine) as module, _switched():
         return bytes(machine.emit_object(module))
 
 
 def assembly_text(text: str, processor: Processor) -> str:
     """What `object_code` makes, as text."""
     machine = _shared_machine(processor)
-    with _optimised(text, machine) as module:
+    with _optimised(text, machine) as module, _switched():
         return str(machine.emit_assembly(module))

@@ -7,11 +7,13 @@ import threading
 import weakref
 from pathlib import Path
 
+import llvmlite.binding as binding
 import pytest
 
 from graphc.codegen_cpu.elf import undefined_symbols
-from graphc.codegen_cpu.jit import assembly, compile_module, load_objects
+from graphc.codegen_cpu.jit import assembly, compile_module, load_objects, processor_of
 from graphc.codegen_cpu.library import KernelLibrary
+from graphc.codegen_cpu.llvm import machine_of
 from graphc.codegen_cpu.target import Target
 from graphc.errors import BackendError
 from graphc.ir.kernel import Affine, Apply, Axis, Buffer, Kernel, Load, Phase, ScalarArg, Store
@@ -61,6 +63,40 @@ def test_the_walker_compiles_for_every_processor(name: str) -> None:
     target = Target.named(name)
     text = assembly(dispatch.module_text(target.triple), target)
     assert all(symbol in text for symbol in dispatch.SYMBOLS)
+
+
+STEPS = """
+define void @steps(ptr %x, ptr %y, i64 %n) {
+entry:
+  br label %body
+body:
+  %i = phi i64 [ 0, %entry ], [ %next, %body ]
+  %row = mul i64 %i, 96
+  %from = getelementptr float, ptr %x, i64 %row
+  %to = getelementptr float, ptr %y, i64 %i
+  %value = load float, ptr %from
+  store float %value, ptr %to
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %n
+  br i1 %more, label %body, label %done
+done:
+  ret void
+}
+"""
+
+
+def test_llvm_gives_our_loops_no_other_counters_and_others_what_they_expect() -> None:
+    """What a loop steps by is chosen by the emitter; the options of a process are everybody's."""
+
+    def others() -> str:
+        machine = machine_of(processor_of(target))
+        with binding.parse_assembly(STEPS, binding.create_context()) as module:
+            return str(machine.emit_assembly(module))
+
+    target = Target.named("haswell")
+    before, mine, after = others(), assembly(STEPS, target), others()
+    assert before == after
+    assert "addq\t$384" in before and "addq\t$384" not in mine
 
 
 def kernel(k: int) -> Kernel:
