@@ -128,7 +128,7 @@ def ask_below(f: Frame, plan: Plan, read: Iterable[Load], index: Mapping[str, In
     if below is None:
         return
     image, (axis, rows) = plan.scalar.loads[0], below
-    asked = [(image, at) for at in _lines_below(plan, image, axis, rows)]
+    asked: list[tuple[Load, Int]] = [(image, at) for at in _lines_below(plan, image, axis, rows)]
     asked += [(s, f.mul(f.size(s.at.stride(axis)), rows)) for s in read]
     for s, away in asked:
         if away != 0:

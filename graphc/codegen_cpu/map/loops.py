@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
@@ -115,13 +116,14 @@ class Template:
             for at in accesses(s):
                 self.frame.offset(at, point.index)
 
-    def statements(self, p: int, depth: int, point: Point) -> None:
-        """The statements of a phase that belong `depth` loops deep, in order."""
+    def statements(self, p: int, depth: int, point: Point, but: type = Reduce) -> None:
+        """The statements of a phase that belong `depth` loops deep, in order, but those of a kind;
+        reductions are the loops'."""
         phase = self.kernel.phases[p]
         hoisted = bool(phase.axes) and depth < len(self.parallel) + len(phase.axes)
         point = replace(point, live=self._nonempty(phase) if hoisted else "")
         for s, d in zip(phase.body, self.depths[p], strict=True):
-            if d == depth and not isinstance(s, (Reduce, Dot)):
+            if d == depth and not isinstance(s, (Reduce, Dot, but)):
                 self.evaluator.run(s, point, self.values)
 
     def _nonempty(self, phase: Phase) -> str:
@@ -311,9 +313,44 @@ class Template:
             self._phases(point)
             return
         axis, *others = axes
+        woven, apart = partial(self._woven, axis, point), partial(self._each, axis, others, point)
+        if axis.name != self.plan.woven:
+            apart()
+        elif (fits := self._lie_woven(axis)) == "true":
+            woven()
+        else:
+            self.e.either(fits, woven=woven, apart=apart)
+
+    def _each(self, axis: Axis, others: list[Axis], point: Point) -> None:
         assert isinstance(axis.extent, int)
         for index in range(axis.extent):
             self._within(others, point.at(axis.name, index))
+
+    def _stores(self) -> list[Store]:
+        return [s for s in self.kernel.statements() if isinstance(s, Store)]
+
+    def _lie_woven(self, axis: Axis) -> str:
+        """i1: what lies side by side along the axis fills the steps from lane to lane."""
+        f, fits = self.frame, "true"
+        for s in self._stores():
+            fits = f.both(fits, f.equal(f.size(s.at.stride(self.plan.lane)), f.size(axis.extent)))
+        return fits
+
+    def _woven(self, axis: Axis, point: Point) -> None:
+        """All points of the axis, whose vectors are stored together."""
+        assert isinstance(axis.extent, int)
+        depth, stores, copies = len(self.parallel), self._stores(), range(len(point.vectors))
+        kept: list[list[list[str]]] = [[] for _ in stores]
+        for index in range(axis.extent):
+            inside = point.at(axis.name, index)
+            self._enter_level(depth, inside)
+            self.statements(0, depth, inside, but=Store)
+            for s, rows in zip(stores, kept, strict=True):
+                known = self.values
+                rows.append([self.evaluator.stored(s, point.lanes, k, known) for k in copies])
+        n = self.frame.size(self.uses.extents[self.plan.lane])
+        for s, rows in zip(stores, kept, strict=True):
+            self.evaluator.store_woven(s, point.at(axis.name, 0), rows, n)
 
     def _phases(self, point: Point) -> None:
         """All phases at one point (or block of points) of the parallel axes."""
