@@ -198,7 +198,7 @@ def _copies(kernel: Kernel, lane: str, lanes: int) -> int:
     heaviest = max(_body_weight(p) for p in kernel.phases)
     loops = any(p.axes for p in kernel.phases)
     most = 1 if heaviest >= HEAVY else 4 if loops else 2
-    if any(_walks_columns(p, lane) for p in kernel.phases):
+    if any(walks_columns(p, lane) for p in kernel.phases):
         most = 4
     axis = next(a for a in kernel.axes if a.name == lane)
     if isinstance(axis.extent, str):
@@ -212,7 +212,7 @@ def _copies(kernel: Kernel, lane: str, lanes: int) -> int:
     return max(c for c in range(1, most + 1) if vectors % c == 0 or c == 1)
 
 
-def _walks_columns(phase: Phase, lane: str) -> bool:
+def walks_columns(phase: Phase, lane: str) -> bool:
     """Whether a long loop goes from row to row: a vector of each row is a cache line in a page of
     its own, which costs more than any body; of several side by side the next ones are fetched."""
     return any(
