@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import NamedTuple
 
 from graphc.codegen_cpu import bounded, memory
@@ -17,6 +18,7 @@ from graphc.codegen_cpu.frame import Frame, Value
 from graphc.codegen_cpu.integers import Int
 from graphc.codegen_cpu.math.philox import aligned_bits
 from graphc.codegen_cpu.scalar import apply, cast, register, reports
+from graphc.codegen_cpu.weave import weave
 from graphc.ir.kernel import (
     Affine,
     Apply,
@@ -276,12 +278,28 @@ class Statements:
             with self.e.when(live, "store", "after"):
                 self._write(s, at, copy, condition.mask, values)
 
+    def stored(self, s: Store, lanes: int, copy: int, values: Values) -> str:
+        """What a vector of it stores."""
+        value = values[s.value]
+        x = spread(self.f, value, copy, lanes) if lanes > 1 else scalar(value)
+        return cast(self.e, lanes, value.dtype, self.f.dtypes[s.buffer], x)
+
+    def store_woven(self, s: Store, point: Point, rows: list[list[str]], n: Int) -> None:
+        """What `rows` have for each vector, side by side from `point` on: of each of the `n` lanes,
+        one of every row."""
+        f, lanes, dtype = self.f, point.lanes, self.f.dtypes[s.buffer]
+        for copy, vector in enumerate(point.vectors):
+            first = self._address(s, vector, {})
+            live = f.mul(f.sub(n, vector.index[point.lane]), len(rows))
+            mixed = weave(self.e, register(dtype, lanes), [row[copy] for row in rows])
+            for start, x in zip(count(0, lanes), mixed):
+                mask = f.below(f.sub(live, start), lanes) if vector.mask else ""
+                memory.store(f, f.pointer(first, start, dtype), dtype, lanes, x, mask=mask)
+
     def _write(self, s: Store, point: Point, copy: int, guarded: str, values: Values) -> None:
         vector, lanes, dtype = point.vectors[copy], point.lanes, self.f.dtypes[s.buffer]
         pointer = self._address(s, vector, values)
-        value = values[s.value]
-        x = spread(self.f, value, copy, lanes) if lanes > 1 else scalar(value)
-        x = cast(self.e, lanes, value.dtype, dtype, x)
+        x = self.stored(s, lanes, copy, values)
         offsets, mask = "", ""
         if lanes > 1:
             mask = self._both(vector.mask, guarded, Vec("i1", lanes))

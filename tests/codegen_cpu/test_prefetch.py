@@ -6,6 +6,8 @@ import pytest
 
 from graphc.codegen_cpu.contract.plan import plan
 from graphc.codegen_cpu.target import Target
+from graphc.ir.kernel import Apply, Buffer, Load, Store
+from graphc.ir.types import f32
 from tests.codegen_cpu.contract_kernels import (
     Case,
     at,
@@ -71,6 +73,21 @@ def depthwise_gradient_of_images(h: int, c: int, stride: int) -> Case:
     return Case(kernel, {"a": 2 * h * h * c, "b": 2 * o * o * c, "y": 9 * c}, {"n0": 2})
 
 
+def depthwise_image(h: int, c: int, stride: int, residual: bool = False) -> Case:
+    """A depthwise convolution, whose epilogue may add another image."""
+    o = (h - 3) // stride + 1
+    y = at(n=o * o * c, oy=o * c, ox=c, ch=1)
+    added = (Load("%r", f32, "r", y), Apply("%sum", f32, "add", ("%dot", "%r")))
+    kernel = contract(
+        [("n", 2), ("oy", o), ("ox", o), ("ch", c)], [("ky", 3), ("kx", 3)],
+        at(n=h * h * c, oy=stride * h * c, ox=stride * c, ky=h * c, kx=c, ch=1),
+        at(ky=3 * c, kx=c, ch=1), y, buffers=(Buffer("r", f32, "r"),) if residual else (),
+        epilogue=(*added, Store("y", "%sum", y)) if residual else (),
+    )  # fmt: skip
+    outputs = 2 * o * o * c
+    return Case(kernel, {"a": 2 * h * h * c, "b": 9 * c, "r": outputs, "y": outputs})
+
+
 ASKING = {
     "rows of pixels": matmul(60, 32, 48),
     "columns of a chunk": gradient(96, 24, 600),
@@ -97,6 +114,22 @@ def test_a_depthwise_gradient_asks_once_for_each_pixel(stride: int, lines: int) 
     text = module_text(depthwise_gradient_of_images(40, 16, stride).kernel, Target.named("haswell"))
     steps = text.count("call <8 x float> @llvm.fma") / 9
     assert text.count("call void @llvm.prefetch") == lines * steps > 0
+
+
+@pytest.mark.parametrize(
+    ("stride", "residual", "lines"), [(1, False, 1), (1, True, 2), (2, False, 4), (2, True, 5)]
+)
+def test_a_depthwise_result_asks_for_what_is_read_below(
+    stride: int, residual: bool, lines: int
+) -> None:
+    """New lines of the image, and what the epilogue reads, beside each result: not before the tile,
+    where they would wait for each other."""
+    case = depthwise_image(26, 16, stride, residual)
+    text = module_text(case.kernel, Target.named("haswell"))
+    results = text.count("store <8 x float>")
+    assert text.count("call void @llvm.prefetch") == lines * results > 0
+    assert text.index("call <8 x float> @llvm.fma") < text.index("call void @llvm.prefetch")
+    check(case)
 
 
 @pytest.mark.parametrize(

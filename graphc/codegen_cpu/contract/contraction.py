@@ -339,8 +339,6 @@ class _Nest:
             rows, columns = self._row_offsets(place, clamp), self._columns(vector, place, clamp)
             sums, totals = (self.sums, block) if p.long else (block, "")
             fetch = None if clamp else self.epilogue.fetching(place.index)
-            if not clamp:
-                ask_below(f, p, scalars, rows)
             following = "" if clamp else next_rows(f, p, scalars)
             site = Site(scalars, vectors, rows, columns, masks, sums, totals, fetch, following)
             return emit_tile(f, p, vector, site, spans)
@@ -450,6 +448,7 @@ class _Nest:
                     total = sums[at]
                 for axis, i in index.items():
                     point = point.at(axis, i)
+                ask_below(f, p, self.epilogue.read, point.index)
                 self.partials.add(j, self.epilogue.run(point, known[j], total))
 
         self._rows(place, p.rows, {}, 0, row)

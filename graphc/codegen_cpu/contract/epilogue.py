@@ -37,6 +37,7 @@ class Epilogue:
             if isinstance(s, Load | Store) and s.at.stride(lane) == 1 and not s.indirect
             and s not in self.constant
         ]  # fmt: skip
+        self.read = [s for s in own if isinstance(s, Load)]  # of each output
         self.updates = len({type(s) for s in own}) == 2  # state, as an optimizer does
         # What an update reads and writes of an output alone, each place once; not what it writes
         # past the caches.

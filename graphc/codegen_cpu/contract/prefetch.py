@@ -12,13 +12,14 @@ steps of its reduction, for
   what its epilogue touches     where the sum is short, or the samples are few (`epilogue.py`); not
                                 what goes past the caches
 
-and, before its first step, for what a tile of a depthwise convolution that lies below it reads of
-the image: a line of each place, as far apart as channels are many.
+and each row of a depthwise convolution's tile, once summed, for what the same row of the tile below
+reads of the image, and with its epilogue of other images: a line of each place, as far apart as
+channels are many. (Asked for at once before the first step, they waited for each other.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 
 from graphc.codegen_cpu import memory
@@ -120,30 +121,47 @@ def _columns(
             yield f.pointer(here, f.mul(f.size(by), ahead), load.dtype)
 
 
-def ask_below(f: Frame, plan: Plan, scalars: Bases, rows: Sequence[Mapping[str, Int]]) -> None:
-    """What the tile below one of a depthwise convolution reads and this one does not."""
-    (load, *_), lanes = plan.scalar.loads, range(0, plan.width, plan.lanes)
-    for below, row, lane in product(_lines_below(plan, load), rows, lanes):
-        at = f.pointer(scalars[load.name], f.add(row[load.name], below + lane), load.dtype)
-        memory.fetch(f, at, near=False)
+def ask_below(f: Frame, plan: Plan, read: Iterable[Load], index: Mapping[str, Int]) -> None:
+    """Beside the vector of results at `index`, of a depthwise convolution: what the one below the
+    tile reads, with its epilogue's loads `read`, and this one does not."""
+    below = _rows_below(plan)
+    if below is None:
+        return
+    image, (axis, rows) = plan.scalar.loads[0], below
+    asked: list[tuple[Load, Int]] = [(image, at) for at in _lines_below(plan, image, axis, rows)]
+    asked += [(s, f.mul(f.size(s.at.stride(axis)), rows)) for s in read]
+    for s, away in asked:
+        if away != 0:
+            here = f.address(s.buffer, f.offset(s.at, index))
+            memory.fetch(f, f.pointer(here, away, s.dtype), near=False)
 
 
-def _lines_below(plan: Plan, load: Load) -> list[int]:
-    """Where it is, from a row of the tile on; nothing where that is no literal number."""
-    c, counts = plan.contraction, {r.axis.name: r.count for r in plan.rows}
+def _rows_below(plan: Plan) -> tuple[str, int] | None:
+    """The axis along a depthwise convolution's image from row to row, and how many of those a tile
+    has; None of other kernels, and where steps are no literal numbers."""
+    c, load = plan.contraction, plan.scalar.loads[0]
     if not plan.wide or plan.chunk is not None or len(c.reduced) != 2:
-        return []
+        return None
     taps, (down, across) = c.reduced[0].extent, (load.at.stride(a.name) for a in c.reduced)
-    steps = ((load.at.stride(a.name), a.name) for a in c.axes if a != plan.lane)
-    literal = sorted((step, name) for step, name in steps if isinstance(step, int) and step > 0)
-    if not (
-        literal and isinstance(taps, int) and isinstance(down, int) and isinstance(across, int)
-    ):
-        return []
-    image = [(step, name) for step, name in literal if down > 0 and step % down == 0]
-    if not image or across <= 0:
-        return []
-    (step, name), (beside, _) = image[0], literal[0]
+    if not all(isinstance(n, int) and n > 0 for n in (taps, down, across)):
+        return None
+    counts = {r.axis.name: r.count for r in plan.rows}
+    image = [name for step, name in _literal_steps(plan, load) if step % int(down) == 0]
+    return (image[0], counts.get(image[0], 1)) if image else None
+
+
+def _literal_steps(plan: Plan, load: Load) -> list[tuple[int, str]]:
+    """From place to place of the image, the shortest first."""
+    steps = ((load.at.stride(a.name), a.name) for a in plan.contraction.axes if a != plan.lane)
+    return sorted((step, name) for step, name in steps if isinstance(step, int) and step > 0)
+
+
+def _lines_below(plan: Plan, load: Load, axis: str, rows: int) -> list[int]:
+    """Where the lines of the image are that are new to the tile below, from a place of this one."""
+    row, place = plan.contraction.reduced
+    sizes = row.extent, load.at.stride(row.name), load.at.stride(place.name)
+    taps, down, across = map(int, sizes)
+    (beside, _), *_ = _literal_steps(plan, load)
+    step = int(load.at.stride(axis))
     new = range(max(0, taps - step // down), taps)
-    first = counts.get(name, 1) * step
-    return [first + tap * down + at for tap in new for at in range(0, beside, across)]
+    return [rows * step + tap * down + at for tap in new for at in range(0, beside, across)]

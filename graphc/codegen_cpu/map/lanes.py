@@ -6,7 +6,8 @@ axes (row sums, softmax). A cost in vector operations decides, from the kernel a
 and 1 are cheap, others are gathers, and a short axis wastes lanes.
 
 Short axes that stores go along and loads do not, the places of a pooling window or of a pixel that
-is shown larger, are written out within the lanes: their points share what was loaded.
+is shown larger, are written out within the lanes: their points share what was loaded. So is a short
+axis that is innermost where kernels store: its vectors are woven (`weave.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from math import prod
 
 from graphc.codegen_cpu.target import Target
+from graphc.codegen_cpu.weave import axis_beside, woven_axis
 from graphc.ir.kernel import (
     Apply,
     Axis,
@@ -51,6 +53,7 @@ class Plan:
     copies: int  # vectors of the parallel lane axis per block
     unroll: tuple[int, ...]  # of each phase's innermost loop
     within: tuple[str, ...] = ()  # axes that are written out within the lane axis
+    woven: str = ""  # the last of those, if its vectors are woven before they are stored
 
     def lane_of(self, phase: int) -> str:
         return self.lane or self.phase_lanes[phase]
@@ -81,6 +84,8 @@ def _statement_cost(s: Statement, lane: str, lanes: int, full: float, u: Uses) -
         return weight(s)
     if isinstance(s, (Load, Store)):
         gathers = any(lane in u.axes.get(i.index, ()) for i in s.indirect)
+        if not gathers and (axis := axis_beside(s, lane, u.extents)):
+            return extent(u.extents[axis]) / (lanes * full)  # shuffles and a store
         if gathers or s.at.stride(lane) not in (0, 1):
             return SCATTER if isinstance(s, Store) and _writes_rows(s, lane, u) else GATHER
     return weight(s) / (lanes * full)
@@ -157,17 +162,21 @@ def plan(kernel: Kernel, target: Target) -> Plan:
         return Plan("", phase_lanes, lanes, 1, unroll)
     copies = _copies(kernel, lane, lanes)
     unroll = tuple(_unroll(p, "", lanes, copies) for p in kernel.phases)
-    within = _within(kernel, lane, u)
-    return Plan(lane, ("",) * len(kernel.phases), lanes, copies, unroll, within)
+    woven = woven_axis(kernel, lane, u)
+    if woven and _body_weight(kernel.phases[0]) * extent(u.extents[woven]) > BODY:
+        woven = ""
+    within = _within(kernel, lane, u, woven)
+    return Plan(lane, ("",) * len(kernel.phases), lanes, copies, unroll, within, woven)
 
 
-def _within(kernel: Kernel, lane: str, u: Uses) -> tuple[str, ...]:
-    """The last of the short axes that no load goes along, so many that their code stays small."""
+def _within(kernel: Kernel, lane: str, u: Uses, woven: str) -> tuple[str, ...]:
+    """The last of the short axes that no load goes along, so many that their code stays small, and
+    the one to weave, innermost."""
     loads = [s for phase in kernel.phases for s in phase.body if isinstance(s, Load)]
     if not loads or any(phase.axes for phase in kernel.phases):
-        return ()
-    along = {axis for s in loads for axis in depends(s, u)} | {lane}
-    found, count = list[str](), 1
+        return (woven,) if woven else ()
+    along = {axis for s in loads for axis in depends(s, u)} | {lane, woven}
+    found, count = [woven] if woven else list[str](), extent(u.extents[woven]) if woven else 1
     for axis in reversed(kernel.axes):
         if isinstance(axis.extent, int) and axis.name not in along and axis.extent > 1:
             count *= axis.extent
@@ -189,7 +198,7 @@ def _copies(kernel: Kernel, lane: str, lanes: int) -> int:
     heaviest = max(_body_weight(p) for p in kernel.phases)
     loops = any(p.axes for p in kernel.phases)
     most = 1 if heaviest >= HEAVY else 4 if loops else 2
-    if any(_walks_columns(p, lane) for p in kernel.phases):
+    if any(walks_columns(p, lane) for p in kernel.phases):
         most = 4
     axis = next(a for a in kernel.axes if a.name == lane)
     if isinstance(axis.extent, str):
@@ -203,7 +212,7 @@ def _copies(kernel: Kernel, lane: str, lanes: int) -> int:
     return max(c for c in range(1, most + 1) if vectors % c == 0 or c == 1)
 
 
-def _walks_columns(phase: Phase, lane: str) -> bool:
+def walks_columns(phase: Phase, lane: str) -> bool:
     """Whether a long loop goes from row to row: a vector of each row is a cache line in a page of
     its own, which costs more than any body; of several side by side the next ones are fetched."""
     return any(

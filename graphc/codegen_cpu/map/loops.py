@@ -13,9 +13,10 @@ sum has depends on extents and the target only; threads choose who runs a unit, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int, first_lanes, iota
 from graphc.codegen_cpu.map.lanes import Plan, plan
 from graphc.codegen_cpu.map.phases import PhaseLoops
+from graphc.codegen_cpu.map.sweep import sweep_of
 from graphc.codegen_cpu.scalar import reports
 from graphc.codegen_cpu.statements import Point, Statements, Values
 from graphc.codegen_cpu.target import Target
@@ -41,6 +43,7 @@ def emit(kernel: Kernel, target: Target) -> Emitter:
     return template.e
 
 
+Visit = Callable[[Point], object]  # what is done at a block of lanes
 Lanes = list[tuple[Int, str]]  # vectors of the lane axis: first index, live lanes
 
 
@@ -69,6 +72,7 @@ class Template:
         self.frame = Frame(self.e, kernel, [*self.parallel, *chain(*self.phase_axes)])
         self.evaluator = Statements(self.frame, kernel, self.uses)
         self.values: Values = dict(self.frame.arguments)
+        self.sweep = sweep_of(self)
 
     def _ordered(self, p: int) -> list[Axis]:
         """The axes of a phase, the one across lanes innermost."""
@@ -115,13 +119,14 @@ class Template:
             for at in accesses(s):
                 self.frame.offset(at, point.index)
 
-    def statements(self, p: int, depth: int, point: Point) -> None:
-        """The statements of a phase that belong `depth` loops deep, in order."""
+    def statements(self, p: int, depth: int, point: Point, but: type = Reduce) -> None:
+        """The statements of a phase that belong `depth` loops deep, in order, but those of a kind;
+        reductions are the loops'."""
         phase = self.kernel.phases[p]
         hoisted = bool(phase.axes) and depth < len(self.parallel) + len(phase.axes)
         point = replace(point, live=self._nonempty(phase) if hoisted else "")
         for s, d in zip(phase.body, self.depths[p], strict=True):
-            if d == depth and not isinstance(s, (Reduce, Dot)):
+            if d == depth and not isinstance(s, (Reduce, Dot, but)):
                 self.evaluator.run(s, point, self.values)
 
     def _nonempty(self, phase: Phase) -> str:
@@ -145,9 +150,11 @@ class Template:
     def _blocks(self) -> Int:
         """Blocks of the lane axis, the last perhaps partial."""
         assert self.lane_axis is not None
-        return self.frame.ceil_div(self.frame.size(self.lane_axis.extent), self._span())
+        return self.frame.ceil_div(self.frame.size(self.lane_axis.extent), self.span)
 
-    def _span(self) -> int:
+    @property
+    def span(self) -> int:
+        """Lanes of a block."""
         return self.plan.lanes * self.plan.copies
 
     def _split_axes(self) -> list[Int]:
@@ -220,7 +227,10 @@ class Template:
             start = f.select(ends[0], share.first[level], 0)
             stop = f.select(ends[1], f.add(share.last[level], 1), stop)
         if level == len(self.outer):
-            self._lane_blocks(start, stop, point)
+            if self.sweep is None:
+                self.lane_blocks(start, stop, point, self._phases)
+            else:
+                self.sweep.run(start, stop, point)
             return
         with self.loop(start, stop) as index:
             inside = point.at(self.outer[level].name, index)
@@ -235,50 +245,56 @@ class Template:
             return self.frame.size(self.outer[level].extent)
         return self._blocks() if self.lane_axis else 1
 
-    def _lane_blocks(self, start: Int, stop: Int, point: Point) -> None:
+    def lane_blocks(self, start: Int, stop: Int, point: Point, visit: Visit) -> None:
         """The blocks [start, stop) of the lane axis: full ones, then the masked tail."""
         if self.lane_axis is None:
-            self._phases(point)
+            visit(point)
             return
-        f, span = self.frame, self._span()
+        f, span = self.frame, self.span
         n = f.size(self.lane_axis.extent)
         if self.masks_all(n, self.plan.copies):
             past, mixed = f.least(f.mul(stop, span), n), replace(point, mixed=True)
             with self.loop(f.mul(start, span), past, span) as index:
-                self._lane_point([(index, self.rest_mask(index, n))], mixed)
+                self._lane_point([(index, self.rest_mask(index, n))], mixed, visit)
             return
         full = f.div(n, span)
         end = f.least(stop, full)
         if full != 0:
             with self.loop(f.mul(start, span), f.mul(end, span), span) as index:
-                self._lane_point(self._full_vectors(index), point)
+                self._lane_point(self._full_vectors(index), point, visit)
         if isinstance(n, int) and n % span == 0:
             return
         if isinstance(n, int) and full == 0:
-            self._tail(0, n, point)
+            self._tail(0, n, point, visit)
             return
         with self.e.when(f.less(full, stop), "tail", "after"):
-            self._tail(f.mul(full, span), n, point)
+            self._tail(f.mul(full, span), n, point, visit)
+
+    def one_vector(self, point: Point) -> None:
+        """All lanes, where they are no more than one vector's."""
+        assert self.lane_axis is not None
+        mask = self.rest_mask(0, self.frame.size(self.lane_axis.extent))
+        self._lane_point([(0, mask)], point, self._phases)
 
     def _full_vectors(self, index: Int) -> Lanes:
         width = self.plan.lanes
         return [(self.frame.add(index, width * c), "") for c in range(self.plan.copies)]
 
-    def _tail(self, start: Int, n: Int, point: Point) -> None:
+    def _tail(self, start: Int, n: Int, point: Point, visit: Visit) -> None:
         """The lanes from `start` to `n`: at once if their number is known, else a vector a trip, of
         which the last one takes a mask."""
         width = self.plan.lanes
         if isinstance(start, int) and isinstance(n, int):
             starts = range(start, n, width)
-            self._lane_point([(s, first_lanes(n - s, width)) for s in starts], point)
+            self._lane_point([(s, first_lanes(n - s, width)) for s in starts], point, visit)
             return
         f, last = self.frame, start
         if self.plan.copies > 1:
             last = f.add(start, f.mul(f.div(f.sub(n, start), width), width))
             with self.loop(start, last, width) as index:
-                self._lane_point([(index, "")], point)
+                self._lane_point([(index, "")], point, visit)
         with self.loop(last, n, width) as index:
-            self._lane_point([(index, self.rest_mask(index, n))], point)
+            self._lane_point([(index, self.rest_mask(index, n))], point, visit)
 
     def masks_all(self, n: Int, copies: int) -> bool:
         """Whether every vector of a loop takes a mask, which saves a second body for the last.
@@ -299,21 +315,57 @@ class Template:
         count = f.splat(self.e.once(f"trunc i64 {f.text(rest)} to i32"), t)
         return self.e.once(f"icmp slt {t} {iota(t)}, {count}")
 
-    def _lane_point(self, vectors: Lanes, point: Point) -> None:
+    def _lane_point(self, vectors: Lanes, point: Point, visit: Visit) -> None:
         assert self.lane_axis is not None
         inside = point.across(self.lane_axis.name, self.plan.lanes, vectors)
-        self._within(self.within, inside)
+        self._within(self.within, inside, visit)
 
-    def _within(self, axes: list[Axis], point: Point) -> None:
+    def _within(self, axes: list[Axis], point: Point, visit: Visit) -> None:
         """Every point along `axes`, at each what depends on them."""
         self._enter_level(len(self.parallel) - len(axes), point)
         if not axes:
-            self._phases(point)
+            visit(point)
             return
         axis, *others = axes
+        woven = partial(self._woven, axis, point)
+        apart = partial(self._each, axis, others, point, visit)
+        if axis.name != self.plan.woven:
+            apart()
+        elif (fits := self._lie_woven(axis)) == "true":
+            woven()
+        else:
+            self.e.either(fits, woven=woven, apart=apart)
+
+    def _each(self, axis: Axis, others: list[Axis], point: Point, visit: Visit) -> None:
         assert isinstance(axis.extent, int)
         for index in range(axis.extent):
-            self._within(others, point.at(axis.name, index))
+            self._within(others, point.at(axis.name, index), visit)
+
+    def _stores(self) -> list[Store]:
+        return [s for s in self.kernel.statements() if isinstance(s, Store)]
+
+    def _lie_woven(self, axis: Axis) -> str:
+        """i1: what lies side by side along the axis fills the steps from lane to lane."""
+        f, fits = self.frame, "true"
+        for s in self._stores():
+            fits = f.both(fits, f.equal(f.size(s.at.stride(self.plan.lane)), f.size(axis.extent)))
+        return fits
+
+    def _woven(self, axis: Axis, point: Point) -> None:
+        """All points of the axis, whose vectors are stored together."""
+        assert isinstance(axis.extent, int)
+        depth, stores, copies = len(self.parallel), self._stores(), range(len(point.vectors))
+        kept: list[list[list[str]]] = [[] for _ in stores]
+        for index in range(axis.extent):
+            inside = point.at(axis.name, index)
+            self._enter_level(depth, inside)
+            self.statements(0, depth, inside, but=Store)
+            for s, rows in zip(stores, kept, strict=True):
+                known = self.values
+                rows.append([self.evaluator.stored(s, point.lanes, k, known) for k in copies])
+        n = self.frame.size(self.uses.extents[self.plan.lane])
+        for s, rows in zip(stores, kept, strict=True):
+            self.evaluator.store_woven(s, point.at(axis.name, 0), rows, n)
 
     def _phases(self, point: Point) -> None:
         """All phases at one point (or block of points) of the parallel axes."""

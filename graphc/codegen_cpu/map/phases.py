@@ -115,7 +115,7 @@ class PhaseLoops:
     def _identities(self, first: bool, outer: bool = False) -> States:
         return [cell.carried(outer).identity(cell.lanes, first) for cell in self.cells]
 
-    def _joined(self, outer: States, run: States) -> States:
+    def joined(self, outer: States, run: States) -> States:
         """The outer sums with those of a run."""
         joined = []
         for cell, a, b in zip(self.cells, outer, run, strict=True):
@@ -279,7 +279,7 @@ class PhaseLoops:
 
         def trip(start: Int, sets: list[States]) -> list[States]:
             end = self.f.least(self.f.add(start, size), stop)
-            return [self._joined(sets[0], run(start, end, self._identities(first=False)))]
+            return [self.joined(sets[0], run(start, end, self._identities(first=False)))]
 
         return self._carried(0, stop, size, [states], trip, outer=True)[0]
 
@@ -306,7 +306,7 @@ class PhaseLoops:
         states = self._runs(main, self.cut.trips * step, states, trips)
         if main == n:
             return states
-        return self._joined(states, rest(self._identities(first=False)))
+        return self.joined(states, rest(self._identities(first=False)))
 
     def _straight(self, axis: Axis, point: Point, start: int, n: int, states: States) -> States:
         """Literal trips [start, n) without a loop."""
@@ -344,3 +344,19 @@ class PhaseLoops:
             return [self._body(axis, index, mask, sets[0], point)]
 
         return self._carried(start, n, self.width, [states], trip)[0]
+
+    # ---- a sweep's parts (`sweep.py`), of a single loop across which no lanes run --------------
+
+    def runs(self) -> tuple[Int, int]:
+        """The trips of the loop, and those of a run."""
+        assert self.cut is not None
+        return self.f.size(self.axes[0].extent), self.cut.trips
+
+    def with_row(self, sums: States, row: Int) -> States:
+        """The sums after one trip."""
+        self.t.statements(self.p, self.depth, self.point)
+        return self._body(self.axes[0], row, "", sums, self.point)
+
+    def finish(self, outer: States) -> None:
+        """What all runs came to becomes values."""
+        self._finish(self._narrowed(outer))
