@@ -41,27 +41,33 @@ from graphc.frontend.tape import (
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.frontend.trace import Trace
 from graphc.ir.graph import NOWHERE, Value
-from graphc.ir.ops import Op
+from graphc.ir.ops import OPS, Op
 from graphc.ir.types import Array, DType
 from graphc.passes.autodiff import Cotangents, Edge, already_freed, backpropagate
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 KEPT = 2048  # plans; then all are made again
+CONTIGUOUS = OPS["contiguous"]
 PLAIN = frozenset({int, float, bool, str, DType})
 
 _plans: dict[Hashable, Plan | None] = {}
 
 
-def whole(name: str, laid: bool = False) -> Callable[[F], F]:
+def whole(name: str, laid: bool = False, rows: bool = False) -> Callable[[F], F]:
     """Mark a pure function; its node on the tape is called `name`. `laid`: it may be given operands
     that lie in any order, or in one memory, for what it computes of them are products first, which
-    lie row by row."""
+    lie row by row. `rows`: eager code copies operands that do not lie row by row first, as PyTorch
+    does where the result does."""
 
     def mark(function: F) -> F:
         @wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:
-            if modes.trace is not None or watched():
+            if modes.trace is not None:
+                return function(*args, **kwargs)
+            if rows:
+                args = tuple(map(_by_rows, args))
+            if watched():
                 return function(*args, **kwargs)
             plan = _plan_of(name, laid, function, args, kwargs)
             return function(*args, **kwargs) if plan is None else plan(args, kwargs)
@@ -69,6 +75,17 @@ def whole(name: str, laid: bool = False) -> Callable[[F], F]:
         return cast(F, inside)
 
     return mark
+
+
+def _by_rows(x: Any) -> Any:
+    """An operand, or a copy of it that lies row by row."""
+    if not isinstance(x, Tensor) or type(x.array) is not np.ndarray or _lies_by_rows(x, x.array):
+        return x
+    return x.emit(CONTIGUOUS, x)
+
+
+def _lies_by_rows(x: Tensor, array: Array) -> bool:
+    return not x.storage.strides and bool(array.flags.c_contiguous)
 
 
 def watched() -> bool:
