@@ -5,6 +5,7 @@ is a stack. That of `x[k]` is as large as x, so that of all slices would take th
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 import numpy as np
 
 from graphc.frontend.api.shapes import stack

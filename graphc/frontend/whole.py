@@ -28,6 +28,7 @@ from graphc.errors import GraphcError
 from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.eager.arrays import row_major
 from graphc.frontend.eager.lines import Lines, root, shows
+from graphc.frontend.fused import as_one, attentions
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.modes import draw, enable_grad, get_default_dtype, modes, set_grad_enabled
 from graphc.frontend.switches import get_float32_matmul_precision
@@ -40,7 +41,7 @@ from graphc.frontend.tape import (
 )
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.frontend.trace import Trace
-from graphc.ir.graph import NOWHERE, Value
+from graphc.ir.graph import NOWHERE, Value, topological
 from graphc.ir.ops import OPS, Op
 from graphc.ir.types import Array, DType
 from graphc.passes.autodiff import Cotangents, Edge, already_freed, backpropagate
@@ -193,7 +194,9 @@ def _traced(
         if not all(isinstance(x, Tensor) and x.is_traced and not shown_strides(x) for x in outs):
             return None
         out = outs[0]
-        z, mark = trace.value(out), trace.builder.mark()
+        z = trace.value(out)
+        one = as_one(z)
+        mark = trace.builder.mark()
         others = [trace.value(x) for x in outs[1:]] if several else None
         edges = [edge_of(x) if recorded else None for x in seen]
         g: Tensor | None = None
@@ -204,7 +207,8 @@ def _traced(
             assert start is not None, "it requires grad"
             known = [e for e in edges if e is not None]
             with set_grad_enabled(False):
-                found = backpropagate([(start, g)], wanted=known, everything=False)
+                instead = None if one is None else attentions
+                found = backpropagate([(start, g)], known, everything=False, instead=instead)
             got = [None if e is None else found.get(e) for e in edges]
             pulled = [None if d is None else trace.value(d) for d in got]
     effects = (trace.written, trace.after_commit, trace.draws, trace.called, trace.host_values)
@@ -213,6 +217,10 @@ def _traced(
     if strangers or any(effects) or not all(map(_plain, values)):
         return None
     given = [trace.value(x) for x in seen]
+    if one is not None and one[1].inner.isdisjoint(
+        topological([v for v in pulled if v is not None])
+    ):
+        z = one[0]
     if root(z) in given or root(z).const is not None:
         return None
     checks = [v for v in trace.checks if v.number <= mark]
