@@ -174,6 +174,7 @@ def _traced(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Traced | None:
     trace = Trace()
+    trace.listed = True
     trace.builder.here = NOWHERE
     seen: list[Tensor] = []
 
@@ -254,7 +255,9 @@ class Plan:
         self.wanted = [d is not None for d in traced.pulled]
         self.records = any(self.wanted)
         given, z = traced.given, traced.out
-        ways = _frontier(traced)
+        g = traced.g
+        pulled = [d for d in traced.pulled if d is not None]
+        ways = frontier(pulled, given, [z], [] if g is None else [g], traced.mark)
         self.reads = [k for k, v in enumerate(given) if v in ways]
         self.reads_output = z in ways
         between = [v for v in ways if v is not z and v not in given]
@@ -262,7 +265,6 @@ class Plan:
         self.others = None if others is None else [v.spec for v in others]
         self.forward = Lines(given, [z, *(others or ()), *between], traced.checks)
         self.copies = shows(z)  # what is kept could lie in the same memory
-        g = traced.g
         outs = list(dict.fromkeys(d for d in traced.pulled if d is not None and d is not g))
         self.slots = [None if d is None else -1 if d is g else outs.index(d) for d in traced.pulled]
         self.specs = [d.spec for d in outs]
@@ -312,19 +314,26 @@ class Plan:
         return cast(Tensor, out[0] if type(out) is tuple else out)
 
 
-def _frontier(traced: Traced) -> list[Value]:
-    """What the derivative reads of the function: operands, the result, and values to be kept. Views
-    are made again, so that each value kept has memory of its own, and so is what costs no more than
-    to read it: arithmetic on operands and on small values."""
+def frontier(
+    pulled: Sequence[Value],
+    given: Sequence[Value],
+    outs: Sequence[Value],
+    gs: Sequence[Value],
+    mark: int,
+) -> list[Value]:
+    """What the derivative reads of a function: operands, results, and values to be kept, made up to
+    `mark`; `gs` are the cotangents of the results. Views are made again, so that each value kept
+    has memory of its own, and so is what costs no more than to read it: arithmetic on operands and
+    on small values."""
     found: dict[Value, None] = {}
-    stack = [d for d in traced.pulled if d is not None and d is not traced.g]
+    stack = [d for d in pulled if d not in gs]
     seen = set(stack)
-    ends = {traced.out, *traced.given}
+    ends = {*outs, *given}
     again: dict[Value, bool] = {}
     while stack:
         v = stack.pop()
-        made_before = v.number <= traced.mark and v.const is None and v is not traced.g
-        kept = made_before and v.args and not shows(v) and not _made_again(v, traced.given, again)
+        made_before = v.number <= mark and v.const is None and v not in gs
+        kept = made_before and v.args and not shows(v) and not _made_again(v, given, again)
         if v in ends or kept:
             found[v] = None
             continue

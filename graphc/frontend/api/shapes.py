@@ -413,7 +413,9 @@ def _all_of(
     x: Tensor, parts: tuple[Tensor, ...], name: str, join: Callable[[list[Tensor]], Tensor]
 ) -> tuple[Tensor, ...]:
     """Views that together are all of x, in eager mode of one node on the tape."""
-    plain = modes.trace is None and modes.mapped is None and not ACCELERATORS
+    plain = (
+        (modes.trace is None or modes.trace.listed) and modes.mapped is None and not ACCELERATORS
+    )
     if plain and modes.grad and len(parts) > 1:
         record_parts(name, parts, x, join)
     return parts
