@@ -11,6 +11,7 @@ weights, and where the gradients are to be differentiated again, all stays as re
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import prod
 
 from graphc.frontend.modes import modes
 from graphc.frontend.places import HOST
@@ -20,7 +21,7 @@ from graphc.frontend.trace import Trace
 from graphc.ir.graph import Value
 from graphc.ir.ops import OPS
 from graphc.ir.sugar import transpose
-from graphc.ir.types import bool_
+from graphc.ir.types import bool_, f32
 from graphc.passes.attention import Match, match
 from graphc.passes.autodiff import Cotangents, Edge, Node, pull_op
 from graphc.passes.vjp_rules import inverse
@@ -76,6 +77,24 @@ def attentions(roots: list[Node], wanted: set[Node]) -> Mapping[Node, Node]:
             if stand_in is not None:
                 found[node] = stand_in
     return found
+
+
+LARGE = 1 << 19  # floating-point operations from which on eager mode has attention as one op
+FEW = 8  # queries; fewer read memory once, however computed, and beside a cache of keys that grows
+
+
+def as_one(z: Value) -> tuple[Value, Match] | None:
+    """The op for attention that is large, and what it stands for. Its rows' statistics, which a
+    derivative reads, are made with it."""
+    found = match(z)
+    if found is None or z.spec.dtype is not f32:
+        return None
+    q, k, v, *_ = (a.spec.shape for a in found.args)
+    if q[-2] < FEW or 2 * prod(q[:-1]) * k[-2] * (q[-1] + v[-1]) < LARGE:
+        return None
+    made = found.emit()
+    z.builder.emit(OPS["attention_lse"], found.args, found.attrs)
+    return made, found
 
 
 def _readers(roots: list[Node]) -> dict[Node, list[Node]]:

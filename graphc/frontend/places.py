@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
+from graphc.frontend.eager.arrays import row_major
 from graphc.ir.ops import Attrs, Op
 from graphc.ir.types import Array, Scalar, Shape, TensorSpec
 
@@ -121,7 +122,7 @@ class Host:
         return array.base
 
     def row_major(self, array: Array) -> Array:
-        return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+        return row_major(array)
 
     def overlap(self, a: Array, b: Array) -> bool:
         return bool(np.shares_memory(a, b))

@@ -222,6 +222,20 @@ def record_rule(
             attach(out, node, slot)
 
 
+def record_parts(
+    name: str, parts: Sequence[Tensor], x: Tensor, join: Callable[[list[Any]], Any]
+) -> None:
+    """Put on the tape, as one node, what together is all of x: its derivative joins theirs. That of
+    each part alone would be as large as x."""
+    specs = [part.spec for part in parts]
+
+    def pull(gs: list[Any]) -> Cotangents:
+        some = next(g for g in gs if g is not None)
+        return [join([some.full(0.0, s) if g is None else g for g, s in zip(gs, specs)])]
+
+    record_rule(name, parts, (x,), pull)
+
+
 def with_rule(
     name: str, compute: Callable[..., Tensor], rule: Callable[..., Cotangents], *inputs: Tensor
 ) -> Tensor:

@@ -25,7 +25,7 @@ from graphc.errors import GraphcError, InvalidState, InvalidType, ShapeMismatch,
 from graphc.frontend import epoch, layouts
 from graphc.frontend.devices import ACCELERATORS, CPU, resolve
 from graphc.frontend.dims import axis_of
-from graphc.frontend.eager.arrays import row_major
+from graphc.frontend.eager.arrays import owned, row_major
 from graphc.frontend.eager.compiled import drawn
 from graphc.frontend.eager.rows import FAST
 from graphc.frontend.geometry import Geometry, elementwise_strides, shown_strides
@@ -468,7 +468,7 @@ def eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
         out = evaluate(op, arrays, attrs, spec, FAST.get(op.name))
     if odd and (strides := elementwise_strides(op, args)):
         return laid(out, spec, strides, not op.aliases)
-    out = np.array(out, order="C") if op.aliases else row_major(out)
+    out = owned(out, arrays) if op.aliases else row_major(out)
     return fresh(out, spec)
 
 

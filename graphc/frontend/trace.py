@@ -95,6 +95,7 @@ class Trace:
         self.unwritten: dict[Tensor, Tensor] = {}  # copies of state for Effects, and its tensors
         self.deferred: list[Any] = []  # hooks that only look, called after each call
         self.given: Any = ()  # the arguments, whose containers are copies of the call's
+        self.listed = False  # whether it becomes a list of NumPy calls (`eager/lines.py`)
         self.watched = False  # whether each instruction of the user's code is seen
         self.texts: list[Any] = []  # of tensors, that f-strings have marks of
         self.host_values = 0  # how many there are

@@ -5,17 +5,15 @@ is a stack. That of `x[k]` is as large as x, so that of all slices would take th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from graphc.frontend.api.shapes import stack
 from graphc.frontend.modes import modes
-from graphc.frontend.tape import record_rule
+from graphc.frontend.tape import record_parts
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.frontend.whole import watched
 from graphc.ir.types import TensorSpec
-from graphc.passes.autodiff import Cotangents
 
 
 def unstacked(x: Tensor) -> Sequence[Tensor]:
@@ -25,11 +23,5 @@ def unstacked(x: Tensor) -> Sequence[Tensor]:
         return [x[k] for k in range(x.shape[0])]
     spec = TensorSpec(x._spec.dtype, x._spec.shape[1:])
     rows = [fresh(np.array(row, order="C"), spec) for row in array]
-
-    def pull(gs: list[Any]) -> Cotangents:
-        some = next(g for g in gs if g is not None)
-        nothing: Any = some.full(0.0, some.spec) if any(g is None for g in gs) else None
-        return [stack([nothing if g is None else g for g in gs])]
-
-    record_rule("unbind", rows, (x,), pull)
+    record_parts("unbind", rows, x, stack)
     return rows

@@ -28,6 +28,7 @@ from graphc.errors import GraphcError
 from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.eager.arrays import row_major
 from graphc.frontend.eager.lines import Lines, root, shows
+from graphc.frontend.fused import as_one, attentions
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.modes import draw, enable_grad, get_default_dtype, modes, set_grad_enabled
 from graphc.frontend.switches import get_float32_matmul_precision
@@ -40,28 +41,34 @@ from graphc.frontend.tape import (
 )
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.frontend.trace import Trace
-from graphc.ir.graph import NOWHERE, Value
-from graphc.ir.ops import Op
+from graphc.ir.graph import NOWHERE, Value, topological
+from graphc.ir.ops import OPS, Op
 from graphc.ir.types import Array, DType
 from graphc.passes.autodiff import Cotangents, Edge, already_freed, backpropagate
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 KEPT = 2048  # plans; then all are made again
+CONTIGUOUS = OPS["contiguous"]
 PLAIN = frozenset({int, float, bool, str, DType})
 
 _plans: dict[Hashable, Plan | None] = {}
 
 
-def whole(name: str, laid: bool = False) -> Callable[[F], F]:
+def whole(name: str, laid: bool = False, rows: bool = False) -> Callable[[F], F]:
     """Mark a pure function; its node on the tape is called `name`. `laid`: it may be given operands
     that lie in any order, or in one memory, for what it computes of them are products first, which
-    lie row by row."""
+    lie row by row. `rows`: eager code copies operands that do not lie row by row first, as PyTorch
+    does where the result does."""
 
     def mark(function: F) -> F:
         @wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:
-            if modes.trace is not None or watched():
+            if modes.trace is not None:
+                return function(*args, **kwargs)
+            if rows:
+                args = tuple(map(_by_rows, args))
+            if watched():
                 return function(*args, **kwargs)
             plan = _plan_of(name, laid, function, args, kwargs)
             return function(*args, **kwargs) if plan is None else plan(args, kwargs)
@@ -69,6 +76,17 @@ def whole(name: str, laid: bool = False) -> Callable[[F], F]:
         return cast(F, inside)
 
     return mark
+
+
+def _by_rows(x: Any) -> Any:
+    """An operand, or a copy of it that lies row by row."""
+    if not isinstance(x, Tensor) or type(x.array) is not np.ndarray or _lies_by_rows(x, x.array):
+        return x
+    return x.emit(CONTIGUOUS, x)
+
+
+def _lies_by_rows(x: Tensor, array: Array) -> bool:
+    return not x.storage.strides and bool(array.flags.c_contiguous)
 
 
 def watched() -> bool:
@@ -156,6 +174,7 @@ def _traced(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Traced | None:
     trace = Trace()
+    trace.listed = True
     trace.builder.here = NOWHERE
     seen: list[Tensor] = []
 
@@ -176,7 +195,9 @@ def _traced(
         if not all(isinstance(x, Tensor) and x.is_traced and not shown_strides(x) for x in outs):
             return None
         out = outs[0]
-        z, mark = trace.value(out), trace.builder.mark()
+        z = trace.value(out)
+        one = as_one(z)
+        mark = trace.builder.mark()
         others = [trace.value(x) for x in outs[1:]] if several else None
         edges = [edge_of(x) if recorded else None for x in seen]
         g: Tensor | None = None
@@ -187,7 +208,8 @@ def _traced(
             assert start is not None, "it requires grad"
             known = [e for e in edges if e is not None]
             with set_grad_enabled(False):
-                found = backpropagate([(start, g)], wanted=known, everything=False)
+                instead = None if one is None else attentions
+                found = backpropagate([(start, g)], known, everything=False, instead=instead)
             got = [None if e is None else found.get(e) for e in edges]
             pulled = [None if d is None else trace.value(d) for d in got]
     effects = (trace.written, trace.after_commit, trace.draws, trace.called, trace.host_values)
@@ -196,6 +218,10 @@ def _traced(
     if strangers or any(effects) or not all(map(_plain, values)):
         return None
     given = [trace.value(x) for x in seen]
+    if one is not None and one[1].inner.isdisjoint(
+        topological([v for v in pulled if v is not None])
+    ):
+        z = one[0]
     if root(z) in given or root(z).const is not None:
         return None
     checks = [v for v in trace.checks if v.number <= mark]
@@ -229,7 +255,9 @@ class Plan:
         self.wanted = [d is not None for d in traced.pulled]
         self.records = any(self.wanted)
         given, z = traced.given, traced.out
-        ways = _frontier(traced)
+        g = traced.g
+        pulled = [d for d in traced.pulled if d is not None]
+        ways = frontier(pulled, given, [z], [] if g is None else [g], traced.mark)
         self.reads = [k for k, v in enumerate(given) if v in ways]
         self.reads_output = z in ways
         between = [v for v in ways if v is not z and v not in given]
@@ -237,7 +265,6 @@ class Plan:
         self.others = None if others is None else [v.spec for v in others]
         self.forward = Lines(given, [z, *(others or ()), *between], traced.checks)
         self.copies = shows(z)  # what is kept could lie in the same memory
-        g = traced.g
         outs = list(dict.fromkeys(d for d in traced.pulled if d is not None and d is not g))
         self.slots = [None if d is None else -1 if d is g else outs.index(d) for d in traced.pulled]
         self.specs = [d.spec for d in outs]
@@ -287,19 +314,26 @@ class Plan:
         return cast(Tensor, out[0] if type(out) is tuple else out)
 
 
-def _frontier(traced: Traced) -> list[Value]:
-    """What the derivative reads of the function: operands, the result, and values to be kept. Views
-    are made again, so that each value kept has memory of its own, and so is what costs no more than
-    to read it: arithmetic on operands and on small values."""
+def frontier(
+    pulled: Sequence[Value],
+    given: Sequence[Value],
+    outs: Sequence[Value],
+    gs: Sequence[Value],
+    mark: int,
+) -> list[Value]:
+    """What the derivative reads of a function: operands, results, and values to be kept, made up to
+    `mark`; `gs` are the cotangents of the results. Views are made again, so that each value kept
+    has memory of its own, and so is what costs no more than to read it: arithmetic on operands and
+    on small values."""
     found: dict[Value, None] = {}
-    stack = [d for d in traced.pulled if d is not None and d is not traced.g]
+    stack = [d for d in pulled if d not in gs]
     seen = set(stack)
-    ends = {traced.out, *traced.given}
+    ends = {*outs, *given}
     again: dict[Value, bool] = {}
     while stack:
         v = stack.pop()
-        made_before = v.number <= traced.mark and v.const is None and v is not traced.g
-        kept = made_before and v.args and not shows(v) and not _made_again(v, traced.given, again)
+        made_before = v.number <= mark and v.const is None and v not in gs
+        kept = made_before and v.args and not shows(v) and not _made_again(v, given, again)
         if v in ends or kept:
             found[v] = None
             continue

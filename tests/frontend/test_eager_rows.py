@@ -154,6 +154,15 @@ def folds() -> Iterator[Case]:
     yield windows((4, 0, 3), 1, length=0, step=1)
 
 
+def turned() -> Iterator[Case]:
+    for dtype in ("f32", "f64", "f16", "bool"):
+        x = noise(dtype, (30, 20, 1, 16))
+        for y in (x, x.swapaxes(0, 1), x[:, 3:9], x[:, :, :, 2:5], x.transpose(), x[::-1, ::2]):
+            yield [y], {}
+            yield [np.broadcast_to(y[..., None], (*y.shape, 2))], {}
+    yield [noise("f32", (0, 5)).transpose()], {}
+
+
 def products() -> Iterator[Case]:
     for x, y, batch, contract in (
         ((3, 4), (4, 5), (), ((1, 0),)),
@@ -279,6 +288,7 @@ EDGES: dict[str, Callable[[], Iterator[Case]]] = {
     ),
     "diagonal": lambda: floats((4, 4), (3, 5, 5), (2, 0, 0), (1, 1)),
     "fold": folds,
+    "contiguous": turned,
     "sum": totals,
     "argmax": places,
     "argmax_last_nan": places,
@@ -310,6 +320,12 @@ def test_rows_of_views_share_memory() -> None:
     assert FAST["diagonal"](x).flags.writeable
 
 
+def test_a_copy_is_no_view() -> None:
+    for args, _ in turned():
+        made = FAST["contiguous"](*args)
+        assert made.flags.c_contiguous and not np.may_share_memory(made, args[0])
+
+
 def test_folded_windows_are_no_view() -> None:
     for args, attrs in folds():
         assert not np.may_share_memory(FAST["fold"](*args, **attrs), args[0])
@@ -319,6 +335,15 @@ def test_an_index_out_of_range_is_refused() -> None:
     x = plain((70, 80, 5), "f64")
     with pytest.raises(IndexError):
         FAST["take_along"](x, np.full((70, 80, 1), 5), axis=2)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 16, 64, 65])
+def test_what_lies_side_by_side_is_copied_as_one(width: int) -> None:
+    """Heads of attention turned back: NumPy would go number by number."""
+    x = noise("f32", (40, 60, 1, width)).swapaxes(0, 1)
+    first, side = arrays._side_by_side(x)
+    assert (first, side) == (2, 4 * width)
+    agree("row_major", arrays.row_major(x), np.ascontiguousarray(x))
 
 
 @pytest.mark.parametrize("shape", [(900, 3, 2), (300, 1, 17), (5000, 1), (40, 40, 2, 2, 2)])

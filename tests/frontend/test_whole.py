@@ -14,6 +14,7 @@ import graphc.nn.functional as F
 from graphc.autograd.graph import saved_tensors_hooks
 from graphc.frontend import whole
 from graphc.frontend.api.random import manual_seed
+from graphc.frontend.eager import compiled
 from graphc.frontend.tape import OpNode
 
 T = graphc.Tensor
@@ -73,10 +74,31 @@ def test_bits_are_those_of_one_operation_at_a_time(name: str) -> None:
         assert type(node) is whole.Whole and got == expected
 
 
+def test_what_lies_otherwise_is_laid_row_by_row_first() -> None:
+    """A transposed stream of tokens: one node and a copy, not a call for each operation."""
+
+    def step(copied: bool) -> tuple[list[bytes], Any]:
+        x, w, b = operands(((3, 6, 50), (6,), (6,)))
+        turned = x.transpose(1, 2)
+        y = F.layer_norm(turned.contiguous() if copied else turned, [6], w, b)
+        node = y.grad_fn
+        y.backward(graphc.sin(y.detach()))
+        return [t.numpy().tobytes() for t in (y.detach(), x.grad, w.grad, b.grad)], node
+
+    expected, _ = step(copied=True)
+    got, node = step(copied=False)
+    assert type(node) is whole.Whole and got == expected
+    with saved_tensors_hooks(lambda x: x, lambda x: x):
+        assert step(copied=False)[0] == expected
+
+
 @pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("length", [7, 64])
-def test_heads_of_one_product_are_read_as_they_lie(length: int, causal: bool) -> None:
-    """Queries, keys and values are views of one tensor, turned."""
+@pytest.mark.parametrize("length", [7, 20])
+def test_heads_of_one_product_are_read_as_they_lie(
+    length: int, causal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Queries, keys and values are views of one tensor, turned; longer ones by compiled code."""
+    monkeypatch.setattr(compiled, "LARGE_DOT", compiled.LARGE_DOT if length < 20 else 1)
 
     def step() -> tuple[list[Any], list[Any]]:
         x, w = operands(((4, length, 3 * 4 * 16), (9, 4 * 16)))

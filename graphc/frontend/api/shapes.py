@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import InvalidArgument, InvalidIndex, InvalidType, ShapeMismatch
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import formats
+from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.dims import (
     Dims,
     axes_of,
@@ -18,10 +19,12 @@ from graphc.frontend.dims import (
     infer_size,
     sizes,
 )
+from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_to as expand_to
 from graphc.frontend.operands import is_tensor
 from graphc.frontend.promotion import result_type
 from graphc.frontend.registry import public
+from graphc.frontend.tape import record_parts
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.sizes import index as index_of
@@ -402,7 +405,20 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """[..., N, ...] -> N of [...]: views of each index along a dimension."""
     axis = axis_of(input, dim)
-    return tuple(select(input, axis, k) for k in range(input.spec.shape[axis]))
+    rows = tuple(select(input, axis, k) for k in range(input.spec.shape[axis]))
+    return _all_of(input, rows, "unbind", lambda gs: stack(gs, axis))
+
+
+def _all_of(
+    x: Tensor, parts: tuple[Tensor, ...], name: str, join: Callable[[list[Tensor]], Tensor]
+) -> tuple[Tensor, ...]:
+    """Views that together are all of x, in eager mode of one node on the tape."""
+    plain = (
+        (modes.trace is None or modes.trace.listed) and modes.mapped is None and not ACCELERATORS
+    )
+    if plain and modes.grad and len(parts) > 1:
+        record_parts(name, parts, x, join)
+    return parts
 
 
 def split(
@@ -426,7 +442,7 @@ def split(
     for length in lengths:
         out.append(slice_along(tensor, axis, at, at + length))
         at += length
-    return tuple(out)
+    return _all_of(tensor, tuple(out), "split", lambda gs: cat(gs, axis))
 
 
 @public(method="split")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -13,6 +14,7 @@ from graphc.ir.types import Array, Shape
 
 MANY = 4096  # elements from which on a way with more NumPy calls, each faster, pays
 SHORT = 16  # NumPy's inner loop runs over the last axis; up to here Python does better
+BLOCK = 256  # bytes side by side up to which a copy takes them as one element
 
 # ---- elementwise ---------------------------------------------------------------------------------
 
@@ -80,15 +82,43 @@ def diagonal(x: Array) -> Array:
 
 
 def row_major(x: Array) -> Array:
-    """x in row-major order, copied element by element of its last axes if those are short."""
+    """x in row-major order. What lies side by side of its last axes, as a head's numbers do, is
+    copied as one element; else it goes element by element of the last axes if those are short."""
     if x.flags.c_contiguous:
         return x
-    if x.size < MANY or x.shape[-1] > SHORT:
+    if x.size < MANY:
+        return np.ascontiguousarray(x)
+    first, side = _side_by_side(x)
+    if x.itemsize < side <= BLOCK:
+        blocks = x.reshape(*x.shape[:first], -1).view(np.dtype((np.void, side)))
+        return np.ascontiguousarray(blocks).view(x.dtype).reshape(x.shape)
+    if side > BLOCK or x.shape[-1] > SHORT:
         return np.ascontiguousarray(x)
     out = np.empty(x.shape, x.dtype)
     for at in _short_places(x.shape):
         out[at] = x[at]
     return out
+
+
+def contiguous(x: Array, *, order: Shape = ()) -> Array:
+    """A copy in row-major order."""
+    out = row_major(x)
+    return out.copy() if out is x else out
+
+
+def owned(x: Array, operands: Sequence[Any]) -> Array:
+    """x in row-major order, and in memory that none of `operands` has."""
+    shows = x.base is not None or any(x is a for a in operands)
+    return contiguous(x) if shows else row_major(x)
+
+
+def _side_by_side(x: Array) -> tuple[int, int]:
+    """The first of the last axes that lie row by row, and how many bytes these are."""
+    first, side = x.ndim, x.itemsize
+    while first and (x.strides[first - 1] == side or x.shape[first - 1] == 1):
+        first -= 1
+        side *= x.shape[first]
+    return first, side
 
 
 def _short_places(shape: Shape) -> list[tuple[Any, ...]]:

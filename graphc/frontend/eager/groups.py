@@ -19,8 +19,9 @@ from graphc.ir.graph import Value
 from graphc.ir.ops import Op
 from graphc.ir.types import Array, DType, Shape, bool_, f32
 
-LARGE = 1 << 13  # elements of a line that takes part
-WORTH = 1 << 17  # elements of all lines; fewer NumPy computes while a program is being started
+LARGE = 1 << 10  # elements of a line that takes part
+CALL = 1 << 13  # elements that NumPy computes in the time that it takes to call it
+WORTH = 1 << 17  # elements and calls of all lines; less NumPy does while a program is being started
 MOST = 48  # lines of a group
 AGAIN = 2  # runs by NumPy before one is compiled: much code runs once
 TYPES = (f32, bool_)
@@ -89,7 +90,8 @@ def grouped(order: Sequence[Value], reads: Reads, wanted: Sequence[Value]) -> li
     outside = _read_outside(order, reads, parts, wanted)
     made: list[Value | Group] = []
     for part in _in_order(order, parts):
-        if len(part.members) == 1 or len(part.members) * prod(part.domain or ()) < WORTH:
+        calls = len(part.members)
+        if calls == 1 or calls * (prod(part.domain or ()) + CALL) < WORTH:
             made.extend(part.members)
         else:
             made.append(_group(part, reads, [v for v in part.members if v in outside]))

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphc.frontend.eager import blocks
 from graphc.frontend.eager.arrays import row_major
+from graphc.frontend.eager.blocks import Block, blocked, graph_of, in_block, source
 from graphc.frontend.eager.groups import AGAIN, MAKERS, Group, Runner, grouped
 from graphc.frontend.eager.pool import LEAST_BYTES, POOL
 from graphc.frontend.eager.rows import FAST
@@ -25,7 +27,7 @@ KEPT_BYTES = 1 << 16  # of a source, made once
 
 class Line(NamedTuple):
     """One call: what it reads and where its result goes, by number; whose last reader it is.
-    A group has several results, which are right as they are."""
+    A group or block has several results, which are right as they are."""
 
     function: Callable[..., Any]
     reads: tuple[int, ...]
@@ -61,14 +63,17 @@ class Lines:
         self._given = len(given)
         self._place = {v: k for k, v in enumerate(given)}
         self._start: list[Any] = [None] * len(given)
+        self._groups = groups
         order = _behind(given, [*wanted, *checks])
         reads = {v: self._operands(v) for v in order if not self._made_once(v)}
         order = _behind_reads(reads, [*wanted, *checks], self._place)
         order = [v for v in order if v in reads]
-        listed = grouped(order, reads, [*wanted, *checks]) if groups else order
+        listed: list[Value | Group | Block] = [*order]
+        if groups:
+            listed = blocked(grouped(order, reads, [*wanted, *checks]), reads)
         places = [self._read_by(x, reads) for x in listed]
         for x in listed:
-            for v in x.wanted if isinstance(x, Group) else (x,):
+            for v in (x,) if isinstance(x, Value) else x.wanted:
                 self._at(v)
         self._wanted = [self._at(v, full=True) for v in wanted]
         self._lines = self._listed(listed, places)
@@ -111,6 +116,8 @@ class Lines:
     def _operands(self, v: Value) -> list[Any]:
         """What it reads: a Value, or (Value,) of a constant that must be of full size."""
         assert v.op is not None
+        if self._groups and in_block(v):
+            return [s for a in v.args if (s := source(a, self._place)).const is None]
         elementwise = v.op.kind == "elementwise"
         numbers = elementwise and any(a.const is None for a in v.args)
         args: list[Any] = [(a,) if a.const is not None and not numbers else a for a in v.args]
@@ -137,21 +144,24 @@ class Lines:
             self._keep(v, None)  # type: ignore[arg-type]  # filled by each run
         return self._place[v]
 
-    def _read_by(self, x: Value | Group, reads: Mapping[Value, list[Any]]) -> tuple[int, ...]:
-        operands: Iterable[Any] = x.given if isinstance(x, Group) else reads[x]
+    def _read_by(
+        self, x: Value | Group | Block, reads: Mapping[Value, list[Any]]
+    ) -> tuple[int, ...]:
+        operands: Iterable[Any] = reads[x] if isinstance(x, Value) else x.given
         return tuple(self._at(a) for a in operands)
 
     def _listed(
-        self, order: Sequence[Value | Group], places: Sequence[tuple[int, ...]]
+        self, order: Sequence[Value | Group | Block], places: Sequence[tuple[int, ...]]
     ) -> list[Line]:
         last = {k: at for at, reads in enumerate(places) for k in reads}
         kept = {*self._wanted, *(k for k, a in enumerate(self._start) if a is not None)}
         lines = []
         for at, (x, reads) in enumerate(zip(order, places)):
             dead = tuple({k for k in reads if last[k] == at and k not in kept})
-            if isinstance(x, Group):
+            if not isinstance(x, Value):
                 results = tuple(self._place[v] for v in x.wanted)
-                lines.append(Line(Together(x), reads, {}, results, None, False, dead))
+                call = Together(x) if isinstance(x, Group) else AsOne(x)
+                lines.append(Line(call, reads, {}, results, None, False, dead))
                 continue
             op = x.op
             assert op is not None
@@ -190,6 +200,24 @@ class Together:
                 self._left = max(self._left - 1, 0)
                 return self._plain(arrays)
             self._runner = MAKERS[-1](self._recipe, self._sizes)
+        outs = [POOL.empty(shape, dtype) for shape, dtype in self._outs]
+        return outs if self._runner([*map(row_major, arrays)], outs) else self._plain(arrays)
+
+
+class AsOne:
+    """A block as one function of arrays: by compiled code, but for a call inside its run."""
+
+    def __init__(self, block: Block) -> None:
+        self._plain = Lines(block.given, block.wanted, groups=False)
+        self._graph = graph_of(block)
+        self._outs = [(v.spec.shape, np.dtype(v.spec.dtype.numpy)) for v in block.wanted]
+        self._runner: Runner | None = None
+
+    def __call__(self, *arrays: Array) -> list[Array]:
+        if self._runner is None:
+            if not blocks.MAKERS:
+                return self._plain(arrays)
+            self._runner = blocks.MAKERS[-1](self._graph)
         outs = [POOL.empty(shape, dtype) for shape, dtype in self._outs]
         return outs if self._runner([*map(row_major, arrays)], outs) else self._plain(arrays)
 

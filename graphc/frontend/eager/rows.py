@@ -20,6 +20,7 @@ FAST: dict[str, Callable[..., Array]] = {
     "unfold": arrays.unfold,
     "diagonal": arrays.diagonal,
     "fold": arrays.fold,
+    "contiguous": arrays.contiguous,
     "sum": sums.reduce_sum,
     "argmax": arrays.argmax,
     "argmax_last_nan": arrays.argmax_last_nan,

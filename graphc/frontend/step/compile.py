@@ -14,6 +14,7 @@ from typing import Any, cast, overload
 
 from graphc.errors import InvalidType
 from graphc.frontend.devices import MAKERS, Accelerator
+from graphc.frontend.eager.blocks import MAKERS as BLOCK_MAKERS
 from graphc.frontend.eager.compiled import DRAWERS, RUNNERS
 from graphc.frontend.eager.groups import MAKERS as GROUP_MAKERS
 from graphc.frontend.eager.groups import Recipe, Runner
@@ -144,6 +145,7 @@ def _run_grouped(recipe: Recipe, sizes: Shape) -> Runner:
 RUNNERS.append(_run_compiled)
 DRAWERS.append(_draw_compiled)
 GROUP_MAKERS.append(_run_grouped)
+BLOCK_MAKERS.append(lambda graph: _groups().of(graph))
 
 
 @overload  # a class is callable, too

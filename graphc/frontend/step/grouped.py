@@ -1,4 +1,5 @@
-"""Groups of eager mode's elementwise lines (`eager/groups.py`) as programs of one kernel.
+"""Groups of eager mode's elementwise lines (`eager/groups.py`) as programs of one kernel, and its
+blocks (`eager/blocks.py`) as programs.
 
 A domain of one dimension is open: its program serves all sizes. Other domains have a program for
 each size, of kernels that the library shares."""
@@ -31,7 +32,15 @@ class Groups:
         self._programs: OrderedDict[Hashable, Native] = OrderedDict()
 
     def __call__(self, recipe: Recipe, sizes: Shape) -> Runner:
-        native = self._program(recipe, sizes)
+        return self._runner(self._program(recipe, sizes))
+
+    def of(self, graph: Graph) -> Runner:
+        """A graph whose operands and results lie row by row."""
+        native = self._backend.build(graph, 0.0)[1].at(Evaluation({}))
+        native.bind_state([])
+        return self._runner(native)
+
+    def _runner(self, native: Native) -> Runner:
         address = HOST.address
 
         def run(arrays: Sequence[Array], outs: Sequence[Array]) -> bool:

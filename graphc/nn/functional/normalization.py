@@ -153,7 +153,7 @@ def _update_running(
         running_var.copy_(running_var * (1 - momentum) + unbiased * momentum)
 
 
-@whole("native_layer_norm")
+@whole("native_layer_norm", rows=True)
 def layer_norm(
     input: Tensor,
     normalized_shape: Sequence[int],

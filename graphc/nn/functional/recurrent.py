@@ -17,6 +17,7 @@ from graphc.frontend.modes import modes
 from graphc.frontend.step.control import scan
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.unstacked import unstacked
+from graphc.frontend.walked import Cell, walk
 from graphc.frontend.whole import whole
 from graphc.nn.functional.activation import relu
 from graphc.nn.functional.linear import linear
@@ -42,11 +43,11 @@ def tanh_step(x: Tensor, state: State, w: Weights) -> State:
 
 @whole("rnn_tanh_cell")
 def _tanh_cell(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return (x + linear(h, weight, bias)).tanh()
+    return _tanh(x, linear(h, weight, bias), h)[0]
 
 
 def relu_step(x: Tensor, state: State, w: Weights) -> State:
-    return (relu(x + linear(state[0], w.hidden, w.hidden_bias)),)
+    return _relu(x, linear(state[0], w.hidden, w.hidden_bias), state[0])
 
 
 def lstm_step(x: Tensor, state: State, w: Weights) -> State:
@@ -62,9 +63,7 @@ def lstm_step(x: Tensor, state: State, w: Weights) -> State:
 def _lstm_gates(
     x: Tensor, h: Tensor, c: Tensor, weight: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    i, f, g, o = (x + linear(h, weight, bias)).chunk(4, -1)
-    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-    return o.sigmoid() * c.tanh(), c
+    return _lstm(x, linear(h, weight, bias), h, c)
 
 
 @whole("lstm_cell")
@@ -80,13 +79,40 @@ def gru_step(x: Tensor, state: State, w: Weights) -> State:
 
 @whole("gru_cell")
 def _gru_cell(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return _gru(x, linear(h, weight, bias), h)[0]
+
+
+# ---- of the products with the input and with the state, and the states: the new states ----------
+
+
+def _tanh(x: Tensor, product: Tensor, h: Tensor) -> tuple[Tensor]:
+    return ((x + product).tanh(),)
+
+
+def _relu(x: Tensor, product: Tensor, h: Tensor) -> tuple[Tensor]:
+    return (relu(x + product),)
+
+
+def _lstm(x: Tensor, product: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    i, f, g, o = (x + product).chunk(4, -1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+def _gru(x: Tensor, product: Tensor, h: Tensor) -> tuple[Tensor]:
     r, z, n = x.chunk(3, -1)
-    hr, hz, hn = linear(h, weight, bias).chunk(3, -1)
+    hr, hz, hn = product.chunk(3, -1)
     r, z = (r + hr).sigmoid(), (z + hz).sigmoid()
     n = (n + r * hn).tanh()
-    return n + z * (h - n)
+    return (n + z * (h - n),)
 
 
+CELLS: dict[Step, tuple[str, Cell]] = {
+    tanh_step: ("rnn_tanh", _tanh),
+    relu_step: ("rnn_relu", _relu),
+    lstm_step: ("lstm", _lstm),
+    gru_step: ("gru", _gru),
+}
 STEPS: dict[str, Step] = {
     "RNN_TANH": tanh_step,
     "RNN_RELU": relu_step,
@@ -115,13 +141,7 @@ def _run(
         bias, w = bias + w.hidden_bias, w._replace(hidden_bias=None)  # once, not in each step
     products = linear(x, w.input, bias)
     if lengths is None:
-
-        def trip(state: State, product: Tensor) -> tuple[State, Tensor]:
-            new = step(product, state, w)
-            return new, new[0]
-
-        last, outputs = scan(trip, state, products, reverse=reverse)
-        return outputs, last
+        return _without_lengths(step, products, state, w, reverse)
 
     def within(state: State, now: tuple[Tensor, Tensor]) -> tuple[State, Tensor]:
         inside = (lengths > now[1]).unsqueeze(1)
@@ -132,3 +152,24 @@ def _run(
     times = arange(x.shape[0], device=x.device)
     last, outputs = scan(within, state, (products, times), reverse=reverse)
     return outputs, last
+
+
+def _without_lengths(
+    step: Step, products: Tensor, state: State, w: Weights, reverse: bool
+) -> tuple[Tensor, State]:
+    def written(
+        products: Tensor, state: State, hidden: Tensor, bias: Tensor | None, reverse: bool
+    ) -> tuple[Tensor, State]:
+        now = w._replace(hidden=hidden, hidden_bias=bias)
+
+        def trip(state: State, product: Tensor) -> tuple[State, Tensor]:
+            new = step(product, state, now)
+            return new, new[0]
+
+        last, outputs = scan(trip, state, products, reverse=reverse)
+        return outputs, last
+
+    if w.project is not None:
+        return written(products, state, w.hidden, w.hidden_bias, reverse)
+    name, cell = CELLS[step]
+    return walk(name, cell, written, products, state, w.hidden, w.hidden_bias, reverse)
