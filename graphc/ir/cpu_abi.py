@@ -20,9 +20,9 @@ CELL_BYTES = 8
 PAIR_BYTES = 128  # two cache lines, which processors prefetch in pairs
 
 # The error cell, a block of four: 1 if set, which check, the value and its bound. What is noted
-# behind the commit point, and stops nothing, is NOTED. Of an access that is out of bounds: OUTSIDE +
-# the number of the buffer (behind them, of the kernel's scratch), the address of the argument block,
-# the offset in bytes and the buffer's size.
+# behind the commit point, and stops nothing, is NOTED. Of an access that is out of bounds:
+# OUTSIDE + the number of the buffer (behind them, of the kernel's scratch), the address of the
+# argument block, the offset in bytes and the buffer's size.
 ERROR_CELLS = 4
 OUTSIDE = 2
 NOTED = -1
