@@ -402,6 +402,7 @@ CHECKED: dict[str, type[GraphcError]] = {
     c.__name__: c
     for c in (
         ShapeMismatch,
+        DTypeMismatch,
         InvalidArgument,
         RefusedArgument,
         InvalidState,

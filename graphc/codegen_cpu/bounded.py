@@ -11,6 +11,7 @@ import numpy as np
 
 from graphc.codegen_cpu.emitter import Emitter, Vec, literal
 from graphc.codegen_cpu.math.division import report
+from graphc.ir.cpu_abi import NOTED
 from graphc.ir.kernel_bound import Bound
 
 
@@ -21,7 +22,7 @@ def keep(e: Emitter, t: Vec, x: str, mask: str, bound: Bound, site: str) -> None
     if key not in e.kept:
         e.kept[key] = worst = f"%worst{len(e.kept)}"
         e.first += [f"{worst} = alloca {bits}", f"store {bits} {literal(0, bits)}, ptr {worst}"]
-        e.last.append(lambda: _look(e, bits, worst, bound.limit, site))
+        e.last.append(lambda: _look(e, bits, worst, bound, site))
     worst = e.kept[key]
     magnitude = _and(e, bits, e.value(f"bitcast {t} {x} to {bits}"))
     if mask:
@@ -40,14 +41,15 @@ def _and(e: Emitter, bits: Vec, x: str) -> str:
     return e.value(f"and {bits} {x}, {literal((1 << (bits.bits - 1)) - 1, bits)}")
 
 
-def _look(e: Emitter, bits: Vec, worst: str, limit: float, site: str) -> None:
+def _look(e: Emitter, bits: Vec, worst: str, bound: Bound, site: str) -> None:
     """Report what is above the limit, rounded down to the type."""
-    most = _bits_of(limit, bits.bits)
+    most = _bits_of(bound.limit, bits.bits)
     found = e.value(f"load {bits}, ptr {worst}")
     bad = e.value(f"icmp ugt {bits} {found}, {literal(most, bits)}")
     wide = bits.of("i64")
     none = literal(0, wide)
-    report(e, bits.lanes, bad, e.splat(site, wide), none, none)
+    mark = NOTED if bound.late else 1
+    report(e, bits.lanes, bad, e.splat(site, wide), none, none, mark)
 
 
 def _bits_of(limit: float, width: int) -> int:

@@ -6,9 +6,11 @@ what reads the value, and one element that fails makes the call raise, before an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from graphc.errors import GraphcError
+from graphc.frontend.hostvalue import is_undecided
 from graphc.frontend.operands import broadcast_to
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
@@ -22,3 +24,28 @@ def checked(x: S, condition: Any, what: str, error: type[GraphcError], *, fix: s
     condition = broadcast_to(condition, x.spec.shape)
     attrs = {"what": what, "error": error.__name__} | ({"fix": fix} if fix else {})
     return x.emit(OPS["check"], x, condition, **attrs)
+
+
+def required(
+    x: Any, holds: Callable[[Any], Any], what: str, error: type[GraphcError], *, fix: str = ""
+) -> Any:
+    """x, a number or a tensor, to be read in place of what was given: `error` unless `holds` of it
+    is true, which is asked now of a number that is known now, and of a tensor by each call."""
+    if isinstance(x, P.Sugar):
+        return checked(x, holds(x), what, error, fix=fix)
+    if is_undecided(x):
+        return x.checked(holds, what, error, fix)
+    if not holds(x):
+        raise error(what, fix=fix)
+    return x
+
+
+def ordered(low: Any, high: Any, what: str, error: type[GraphcError]) -> tuple[Any, Any]:
+    """Two numbers, to be read in place of what was given: `error` where the first is the larger."""
+    if is_undecided(low):
+        return low.checked(lambda x: (x > high).logical_not(), what, error), high
+    if is_undecided(high):
+        return low, high.checked(lambda x: (x < low).logical_not(), what, error)
+    if low > high:
+        raise error(what)
+    return low, high

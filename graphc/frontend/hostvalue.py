@@ -2,8 +2,8 @@
 only a call knows.
 
 It can be computed with, formatted, printed, stored and returned; each call does that anew, after
-its commit, with what the tensor is then. What Python has to decide now (a branch, a length, a key)
-is refused.
+its commit, with what the tensor is then. Where a function takes a number, it is that 0-d tensor.
+What Python has to decide now (a branch, a length, a key) is refused.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import DataDependentBranch, TracerLeak, is_own, leaving
+from graphc.errors import DataDependentBranch, GraphcError, TracerLeak, is_own, leaving
 from graphc.ir import sugar as P
+from graphc.ir.ops import OPS
 from graphc.ir.types import TensorSpec, bool_, f64, i64
 
 if TYPE_CHECKING:
@@ -27,7 +28,13 @@ UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda self: "<unknown>"})()
 NUMERIC = (bool, int, float)
 TEXTS = {"ljust", "rjust", "center", "format", "strip", "replace", "upper", "lower", "join"}
 COMPARED = {operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne}
-ALSO_TENSORS = {operator.add, operator.sub, operator.mul, operator.truediv, operator.neg}
+LOGICAL = {operator.and_, operator.or_}
+ARITHMETIC = {operator.add, operator.sub, operator.mul, operator.truediv, operator.neg}
+ALSO_TENSORS = ARITHMETIC | COMPARED | LOGICAL
+OPERATIONS = {abs: "abs", operator.abs: "abs", operator.pow: "pow", math.fabs: "abs"} | {
+    getattr(math, name): name
+    for name in ("sqrt", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "pow")
+}  # of floats, in float64
 
 
 class Settled(BaseException):
@@ -197,6 +204,16 @@ class HostValue:
         alone = P.reshape(P.cast(x, spec.dtype), (1,) * len(spec.shape))
         return P.expand(alone, spec.shape)
 
+    def checked(
+        self, holds: Callable[[Any], Any], what: str, error: type[GraphcError], fix: str = ""
+    ) -> HostValue:
+        """The same where `holds`, of a tensor, is true of it, or the call raises `error`."""
+        x = self.as_tensor()
+        attrs = {"what": what, "error": error.__name__} | ({"fix": fix} if fix else {})
+        sure = x.emit(OPS["check"], x, holds(x), **attrs)
+        return HostValue(self.trace, self.number, self.kind, self.origin, tensor=sure,
+                         recipe=self.recipe, place=self.place)  # fmt: skip
+
     def as_tensor(self) -> Any:
         """A 0-d tensor of the step with this value, as an operand of other tensors."""
         self.check()
@@ -208,11 +225,15 @@ class HostValue:
         action, args = self.recipe or (None, ())
         if action is float and isinstance(args[0], HostValue):
             return P.cast(args[0].as_tensor(), f64)
-        if action not in ALSO_TENSORS:
+        named = OPERATIONS.get(action, "")
+        named = named if self.kind is float or named == "abs" else ""
+        if action not in ALSO_TENSORS and not named:
             raise self.refuse("computes tensors by", "compute it with tensors: drop the .item()")
         operands = [a.as_tensor() if isinstance(a, HostValue) else a for a in args]
-        if self.kind is float:
+        if self.kind is not int and any(_is_float(a) for a in (self, *args)):
             operands = [P.cast(a, f64) if isinstance(a, P.Sugar) else float(a) for a in operands]
+        if named or action is None:
+            return P.apply(named, *operands)
         return action(*operands)
 
 
@@ -222,11 +243,35 @@ def of_numbers(f: Callable[..., float], *xs: Any) -> Any:
     return f(*xs) if known is None else known.apply(f, *xs, kind=float)
 
 
+def is_undecided(x: object) -> bool:
+    """Whether x is a number that the call itself finds, so that Python can ask nothing of it."""
+    return isinstance(x, HostValue) and x.now is UNKNOWN
+
+
+def is_surely(x: Any, number: float) -> bool:
+    """Whether x is this number at each call: nobody asks those that may change."""
+    return not isinstance(x, HostValue) and bool(x == number)
+
+
+def at_least(x: Any, least: float) -> Any:
+    """`max(x, least)`; a 0-d tensor of what only a call knows."""
+    if not is_undecided(x):
+        return max(x, least)
+    found = x.as_tensor()
+    return P.where(found < least, least, found)
+
+
+def _is_float(x: Any) -> bool:
+    return (x.kind if isinstance(x, HostValue) else type(x)) is float
+
+
 def _kind(action: Action, args: tuple[Any, ...]) -> Kind:
     """Of what an operator gives."""
     if action in COMPARED:
         return bool
     kinds = [a.kind if isinstance(a, HostValue) else a.__class__ for a in args]  # of sizes, int
+    if action in LOGICAL and set(kinds) == {bool}:
+        return bool
     if str in kinds or not all(k in NUMERIC for k in kinds):
         return str if str in kinds and action in (operator.add, operator.mod) else None
     return float if action is operator.truediv or float in kinds else int
@@ -258,5 +303,7 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
     setattr(HostValue, f"__r{_name}__", _reflected(getattr(operator, _name)))
 for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
     setattr(HostValue, f"__{_name}__", _binary(getattr(operator, _name)))
+for _name in ("and", "or"):
+    setattr(HostValue, f"__{_name}__", _binary(getattr(operator, f"{_name}_")))
 for _name in ("neg", "pos", "abs", "invert"):
     setattr(HostValue, f"__{_name}__", _unary(getattr(operator, _name)))

@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 
 from graphc.errors import DTypeMismatch, DTypeNotImplemented, InvalidType, WideInteger
-from graphc.frontend.hostvalue import UNKNOWN, HostValue
+from graphc.frontend.hostvalue import UNKNOWN, HostValue, is_undecided
 from graphc.frontend.modes import get_default_dtype
 from graphc.ir.extent import is_unknown
 from graphc.ir.types import (
@@ -155,11 +155,38 @@ def held(value: Any, dtype: DType) -> Scalar:
     refuse_wide(value)
     if is_unknown(value) and dtype in EXTENDED:
         return wrap(value, dtype)  # what is made of sizes fits
+    if is_undecided(value):
+        return _held_by_call(value, dtype)
     if not _answer(value, FITS[dtype]):
         shown = value.now if isinstance(value, HostValue) else value
-        what = f"value {shown!r} cannot be converted to type {dtype.long_name}"
-        raise DTypeMismatch(f"{what} without overflow")
+        raise DTypeMismatch(_overflow(repr(shown), dtype))
     return wrap(value, dtype)
+
+
+def _overflow(shown: str, dtype: DType) -> str:
+    return f"value {shown} cannot be converted to type {dtype.long_name} without overflow"
+
+
+def _held_by_call(value: HostValue, dtype: DType) -> Scalar:
+    """The same of a number that the call finds, where it is looked at unless it is sure to fit."""
+    most, source = LARGEST[dtype], f64 if value.kind is float else i64
+    if value.tensor is not None:
+        source = value.tensor.spec.dtype
+    surely = source.category <= dtype.category and (LARGEST[source] or 0) <= (most or 0)
+    if most is None or value.kind is bool or (surely and dtype.is_signed):
+        return value  # type: ignore[return-value]  # stands for a number, as an operand
+    least = -most - (dtype.category == 1 and dtype.is_signed)
+    least = least if dtype.is_signed or value.kind is int else 0
+
+    def holds(x: Any) -> Any:
+        if dtype.is_floating_point:
+            return (x.abs().trunc() <= float(most)) | (x.abs() == math.inf) | (x != x)
+        if value.kind is int:
+            return (x >= least) & (x <= most)
+        return (x.trunc() >= float(least)) & (x.trunc() < float(most + 1))
+
+    what = _overflow(value.origin, dtype)
+    return value.checked(holds, what, DTypeMismatch)  # type: ignore[return-value]
 
 
 def _answer(value: Any, question: Callable[[Any], bool]) -> bool:

@@ -19,15 +19,19 @@ from graphc.ir.types import DType, Scalar
 CELL_BYTES = 8
 PAIR_BYTES = 128  # two cache lines, which processors prefetch in pairs
 
-# The error cell, a block of four: 1 if set, which check, the value and its bound. Of an access that
-# is out of bounds: OUTSIDE + the number of the buffer (behind them, of the kernel's
-# scratch), the address of the argument block, the offset in bytes and the buffer's size.
+# The error cell, a block of four: 1 if set, which check, the value and its bound. What is noted
+# behind the commit point, and stops nothing, is NOTED. Of an access that is out of bounds:
+# OUTSIDE + the number of the buffer (behind them, of the kernel's scratch), the address of the
+# argument block, the offset in bytes and the buffer's size.
 ERROR_CELLS = 4
 OUTSIDE = 2
+NOTED = -1
 
 # An entry of a program's table: function, argument block, flags, unused.
 ENTRY_CELLS = 4
-BARRIER, COMMIT, HOST = 1, 2, 4  # flags: meet first; then stop if the error cell is set; no code
+# Flags: meet first; then stop if the error cell is set; no code; meet again, where the cell may be
+# set from here on by what stops the others.
+BARRIER, COMMIT, HOST, AGAIN = 1, 2, 4, 8
 
 # A job: one call of one program.
 JOB = {

@@ -134,11 +134,12 @@ def _touches(launch: Launch, slots: Mapping[str, Slot]) -> list[_Touch]:
 
 
 def _barriers(program: Program, slots: Mapping[str, Slot]) -> Iterator[str]:
-    """Launches without a barrier between them touch nothing in common that one of them writes."""
+    """Launches without a barrier between them, or the commit point, touch nothing in common that
+    one of them writes."""
     since: list[_Touch] = []
     for n, launch in enumerate(program.launches):
         touches = _touches(launch, slots)
-        if launch.barrier:
+        if launch.barrier or n == program.commit:
             since = []
         for a in since:
             for b in touches:

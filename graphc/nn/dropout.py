@@ -56,7 +56,7 @@ class Dropout(Module):
         return float(self.p)
 
     def _keep_scale(self) -> float:
-        return keep_scale(self.p)
+        return float(keep_scale(self.p))
 
     def _mask_shape(self, input: Tensor) -> Shape:
         return input.spec.shape

@@ -13,6 +13,7 @@ from graphc.frontend.api.creation import empty
 from graphc.frontend.api.creation import eye as identity
 from graphc.frontend.api.linalg import qr
 from graphc.frontend.api.random import Generator, randperm
+from graphc.frontend.checked import required
 from graphc.frontend.hostvalue import of_numbers
 from graphc.frontend.modes import no_grad
 from graphc.frontend.operands import floating
@@ -90,15 +91,14 @@ def trunc_normal_(
     generator: Generator | None = None,
 ) -> None:
     """Normal numbers conditioned on [a, b]: the inverse of their distribution, of uniform ones."""
-    if not a < b:
-        raise InvalidArgument(f"trunc_normal_ needs a < b, got {a} and {b}")
+    text = f"trunc_normal_ needs a < b, got {a} and {b}"
+    required(b - a, lambda width: width > 0, text, InvalidArgument)
     low, high = (of_numbers(erf, (bound - mean) / std / sqrt(2)) for bound in (a, b))
-    if high - low < NARROWEST:
-        raise InvalidArgument(
-            f"trunc_normal_: [{a}, {b}] holds only {(high - low) / 2:.2g} of the distribution",
-            why="float64 tells too few numbers of so small a part apart",
-            fix="choose a mean and std nearer to the interval",
-        )
+    part = high - low
+    share = f"{part / 2:.2g}" if isinstance(part, float) else "too small a part"
+    text = f"trunc_normal_: [{a}, {b}] holds only {share} of the distribution"
+    fix = "choose a mean and std nearer to the interval: float64 tells few numbers of it apart"
+    required(part, lambda part: part >= NARROWEST, text, InvalidArgument, fix=fix)
     x = empty(*tensor.shape, dtype=f64, device=tensor.device)
     x = x.uniform_(low, high, generator=generator).erfinv() * (std * sqrt(2)) + mean
     floating(tensor, "trunc_normal_").copy_(x.clamp(a, b))

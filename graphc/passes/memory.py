@@ -216,19 +216,22 @@ def _tightest(starts: Array, ends: Array, size: int) -> int:
 Span = tuple[str, int, int]  # a space, and from where to where in it
 
 
-def place_barriers(launches: Sequence[Launch], slots: Mapping[str, Slot]) -> tuple[Launch, ...]:
+def place_barriers(
+    launches: Sequence[Launch], slots: Mapping[str, Slot], commit: int
+) -> tuple[Launch, ...]:
     """Set `barrier` where a launch touches what an earlier one wrote, or writes what it touched.
 
-    Earlier means since the last barrier. Threads split the points of each launch in their own way,
-    so even a map of equal shape must wait for the one before it.
+    Earlier means since the last barrier, or the commit point, where all meet. Threads split the
+    points of each launch in their own way, so even a map of equal shape must wait for the one
+    before it.
     """
     placed: list[Launch] = []
     spans = {name: _span(slot) for name, slot in slots.items()}
     touched, written = Intervals(), Intervals()
-    for launch in launches:
+    for n, launch in enumerate(launches):
         reads, writes = _accesses(launch, spans)
         barrier = written.meet(reads) or touched.meet(writes)  # what is written is touched
-        if barrier:
+        if barrier or n == commit:
             touched, written = Intervals(), Intervals()
         touched.add((*reads, *writes))
         written.add(writes)

@@ -68,7 +68,7 @@ class Schedule:
         return Program(
             self.name,
             tuple(slots.values()),
-            place_barriers(launches, slots),
+            place_barriers(launches, slots, commit),
             commit,
             self.outs,
             plan.total,

@@ -8,9 +8,10 @@ State is written in place all the same. That is right because of a proof (`spans
     larger than some limit (`CHOICES`), of state it was known before the call;
   - if under these limits all that it stores is finite, it may write, whatever the data are.
 
-What state grows to is tested as it is written; too large it is good for this call, but no more
-known for the next (`Program.assumed`). A kernel for which there is no proof writes the arena, is
-tested there, and its state is copied over the old one behind the commit point.
+A value is tested where it is made, if need be in its parts, and a sum of values by those that it
+is of. What state grows to is tested as it is written; too large it is good for this call, but no
+more known for the next (`Program.assumed`). A kernel for which there is no proof writes the arena,
+is tested there, and its state is copied over the old one behind the commit point.
 
 A test that fails says that a value is large, not that it is bad: the caller then finds out, by a
 program that checks the very values (`frontend/step/checked.py`).
@@ -79,12 +80,13 @@ class _Flow:
         self.graph, self.kernels = graph, kernels
         self.maker = {v: k for k, kernel in enumerate(kernels) for v in kernel.writes}
         self.readers: dict[Value, set[int]] = {}
-        whole = {part: p.whole for part, p in parts_of(graph).items()}
+        self.parts: dict[Value, list[Value]] = {}  # of what several kernels make
         for k, kernel in enumerate(kernels):
             for v in kernel.reads:
                 self.readers.setdefault(v, set()).add(k)
-        for part, of in whole.items():
-            self.readers.setdefault(part, set()).update(self.readers.get(of, ()))
+        for part, p in parts_of(graph).items():
+            self.readers.setdefault(part, set()).update(self.readers.get(p.whole, ()))
+            self.parts.setdefault(p.whole, []).append(part)
         pairs = list(zip(graph.outs, graph.targets, strict=True))
         self.returned = {v for v, t in pairs if t is None}
         self.target = {v: t for v, t in pairs if t is not None and v not in self.returned}
@@ -117,6 +119,24 @@ class _Flow:
         adds = kind == "scatter" and all(self.target[v] not in self.readers for v in writes)
         floats = any(v.spec.dtype.is_floating_point for v in writes)
         return floats and (adds or kind in TESTED)
+
+    def summed(self, v: Value) -> tuple[Value, int]:
+        """What the same kernel stores that v holds sums of, of so many; v itself if of none."""
+        if (k := self.maker.get(v)) is not None and self.kernels[k].kernel.partials:
+            kernel = self.kernels[k].kernel
+            values = {b.name: x for x, b in zip(self.kernels[k].buffers, kernel.buffers)}
+            stores = (s for s in kernel.statements() if isinstance(s, Store) and not s.guards)
+            stored = {s.value: s.buffer for s in stores}
+            for p in kernel.partials:
+                if values[p.buffer] is v and p.op == "sum" and p.value in stored:
+                    return (values[stored[p.value]], p.run) if isinstance(p.run, int) else (v, 1)
+        return v, 1
+
+    def tested_at(self, v: Value) -> Sequence[Value]:
+        """The parts of v, if those who make them test them; else v."""
+        parts = self.parts.get(v, ())
+        own = all(p in self.maker and _tests(self.kernels[self.maker[p]], p) for p in parts)
+        return parts if parts and own else (v,)
 
     def is_scalar(self, v: Value) -> bool:
         """Whether it is one number that the program makes, or is given and does not write."""
@@ -212,7 +232,8 @@ class _Proof:
             return self._state(v)
         if self.flow.is_scalar(v):
             return POSITIVE if v in positive else SCALAR
-        return Span(-self.most, self.most)
+        most = self.most * self.flow.summed(v)[1] * (1.0 + spans.SLACK)
+        return Span(-most, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,19 +272,24 @@ class _Tests:
         flow, proof = self.flow, self.proof
         updaters, assumed = set(proof.updaters), proof.assumed
         found: dict[Value, _Test] = {}
-        for v in dict.fromkeys((*flow.graph.outs,)):
+
+        def test(v: Value, limit: float, late: bool = False) -> None:
+            for part in flow.tested_at(v):
+                found[part] = _Test(min(limit, found[part].limit if part in found else inf), late)
+
+        for v in dict.fromkeys(flow.graph.outs):
             if v.spec.dtype.is_floating_point and not v.is_input:
                 late = flow.maker.get(v) in updaters
                 limit = inf if self.infinite else spans.largest(v.spec.dtype)
                 if flow.target.get(v) in assumed:
-                    found[v] = _Test(STATE, late)
+                    test(v, STATE, late)
                 elif not late:
-                    found[v] = _Test(limit)
+                    test(v, limit)
         for k in proof.updaters:
             for v in flow.kernels[k].reads:
                 known = v in flow.states or v in proof.known or flow.is_scalar(v)
                 if v.spec.dtype.is_floating_point and not known:
-                    found[v] = _Test(proof.most)
+                    test(flow.summed(v)[0], proof.most)
         return found
 
     def _scalars(self) -> dict[Value, Span]:
@@ -285,10 +311,11 @@ class _Tests:
 
     def _testing(self, lowered: Lowered, tests: Mapping[Value, _Test]) -> Lowered:
         """The same kernel, testing what it stores of these values."""
-        if not tests:
-            return lowered
         kernel = lowered.kernel
         names = {b.name: v for v, b in zip(lowered.buffers, kernel.buffers, strict=True)}
+        tests = {v: t for v, t in tests.items() if not _is_small(lowered, v, t.limit)}
+        if not tests:
+            return lowered
         sites: dict[bool, str] = {}
         for late in sorted({t.late for t in tests.values()}):
             sites[late] = f"c{len(kernel.scalars) + len(sites)}"
@@ -358,13 +385,23 @@ def _seen(v: Value) -> Value:
     return v.emit(OPS["check"], v, P.apply("eq", v, v), what="its size", error=FAILED)
 
 
+def _stores(kernel: Lowered, v: Value) -> list[Store]:
+    name = next(b.name for x, b in zip(kernel.buffers, kernel.kernel.buffers) if x is v)
+    stores = (s for s in kernel.kernel.statements() if isinstance(s, Store))
+    return [s for s in stores if s.buffer == name]
+
+
 def _tests(kernel: Lowered, v: Value) -> bool:
     """Whether it can test what it stores of a value."""
-    stores = [s for s in kernel.kernel.statements() if isinstance(s, Store)]
-    name = next(b.name for x, b in zip(kernel.buffers, kernel.kernel.buffers) if x is v)
-    own = [s for s in stores if s.buffer == name]
+    own = _stores(kernel, v)
     plain = kernel.kernel.kind in TESTED and kernel.repeat is None
     return plain and bool(own) and not any(s.add for s in own)
+
+
+def _is_small(kernel: Lowered, v: Value, limit: float) -> bool:
+    """Whether it stores constants alone, as padding is, that are within the limit."""
+    numbers = {s.name: s.value for s in kernel.kernel.statements() if isinstance(s, Const)}
+    return all(abs(numbers.get(s.value, inf)) <= min(limit, STATE) for s in _stores(kernel, v))
 
 
 def _within(

@@ -5,11 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graphc.ir.kernel import Affine, Apply, Axis, Buffer, Kernel, Load, Phase, ScalarArg, Store
+from graphc.codegen_cpu.target import Target
+from graphc.ir.kernel import (
+    Affine,
+    Apply,
+    Axis,
+    Buffer,
+    Kernel,
+    Load,
+    Phase,
+    Reduce,
+    ScalarArg,
+    Store,
+)
 from graphc.ir.kernel_bound import Bound
 from graphc.ir.kernel_text import parse, show
 from graphc.ir.types import DTYPES, i64
-from tests.codegen_cpu.compiled_kernel import Native
+from tests.codegen_cpu.compiled_kernel import Native, module_text
 
 LIMIT, SITE = 1024.0, 7
 BAD = 1100.0, -3e4, np.inf, -np.inf, np.nan
@@ -55,3 +67,22 @@ def test_only_a_bound_before_the_commit_point_may_fail_and_text_says_which() -> 
     assert "= %1 within 1024.0 by c0" in show(early)
     assert "= %1 noted within 1024.0 by c0" in show(late)
     assert parse(show(early)) == early and parse(show(late)) == late
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64", "f16", "bf16"])
+def test_the_largest_size_of_a_row_takes_one_instruction_and_keeps_nan(dtype: str) -> None:
+    t = DTYPES[dtype]
+    row = (Load("%0", t, "x", ROWS), Apply("%1", t, "abs", ("%0",)), Reduce("%2", t, "max", "%1"))
+    phases = Phase((Axis("d1", "s0"),), row), Phase((), (Store("y", "%2", Affine((("d0", 1),))),))
+    buffers = Buffer("x", t, "r"), Buffer("y", t, "w")
+    kernel = Kernel("k", "map", buffers, ("s0", "n0"), (), (Axis("d0", "n0"),), phases)
+    text = module_text([kernel], Target.host())
+    assert "llvm.smax" in text and (dtype == "bf16" or "fcmp" not in text)  # which rounds by one
+    native = Native([kernel])
+    for columns in (0, 1, 5, 37, 300):
+        x = np.random.default_rng(0).standard_normal((6, columns)).astype(t.numpy)
+        x[1, :1], x[2, columns // 2 : columns // 2 + 1], x[3, :] = np.nan, -np.inf, -0.0
+        y = np.full(6, 7.0).astype(t.numpy)
+        native.run({"x": x.reshape(-1), "y": y}, {"s0": columns, "n0": 6}, {}, threads=2)
+        want = np.abs(x.astype(np.float64)).max(axis=1, initial=-np.inf)
+        np.testing.assert_array_equal(y.astype(np.float64), want)

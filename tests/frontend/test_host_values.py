@@ -227,7 +227,7 @@ BAD: dict[str, Callable[[Any], Any]] = {
     "key": lambda x: {1.0: 2}.get(x.sum().item()),
     "size": lambda x: graphc.zeros(int(x.sum())),
     "library": lambda x: json.dumps(x.sum().item()),
-    "tensor": lambda x: x * math.exp(x.sum().item()),
+    "tensor": lambda x: x * math.gamma(x.sum().item()),
 }
 
 

@@ -95,7 +95,7 @@ def without_reuse(program: Program) -> Program:
             at += -(-s.size_bytes // unit) * unit + unit
         else:
             slots.append(s)
-    launches = place_barriers(program.launches, {s.name: s for s in slots})
+    launches = place_barriers(program.launches, {s.name: s for s in slots}, program.commit)
     return dataclasses.replace(program, slots=tuple(slots), launches=launches, arena_bytes=at)
 
 

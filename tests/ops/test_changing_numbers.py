@@ -1,11 +1,13 @@
 """A float that is another in each call, as an argument of what takes one: one program serves all.
 
 What it is an argument of stands in `TAKEN`, several of them in one step. `DECIDES` holds those
-that a number chooses the formula of: they are traced for each.
+that a number chooses the formula of: they are traced for each. What a number may not be stands in
+`REFUSED`; one that the call itself finds, by `.item()`, is refused before anything is written.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace as Space
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 
 import graphc
 from graphc import nn
+from graphc.errors import GraphcError
 from graphc.nn import functional as F
 
 Function = Callable[[Any, Any], Any]
@@ -65,7 +68,7 @@ TAKEN: dict[str, Function] = {
     "scatter": lambda x, v: x.scatter(0, ROW, v),
     "fill_diagonal_": lambda x, v: x.clone().fill_diagonal_(v),
     "quantile": lambda x, v: x.quantile(v, dim=1) + x.nanquantile(v),
-    "lerp": lambda x, v: x.lerp(x * 2, v),
+    "lerp": lambda x, v: x.lerp(x * 2, v) + x.lerp(x * 2, v - 0.3) + x.lerp(x * 2, -v),
     "addcmul": lambda x, v: x.addcmul(x, x, value=v).addcdiv(x, x.abs() + 1, value=v),
     "alpha": lambda x, v: x.add(x, alpha=v) + x.sub(x, alpha=v) + graphc.rsub(x, x, alpha=v),
     "addmm": lambda x, v: graphc.addmm(x[:, :2], x, x.mT, beta=v, alpha=2 * v),
@@ -155,6 +158,37 @@ def calls(functions: dict[str, Function], way: str) -> Iterator[tuple[dict[str, 
         yield plain, compiled(*given[: 2 if way == "argument" else 1])
 
 
+# A function of a number, and one that it does not take.
+REFUSED: dict[str, tuple[Function, float]] = {
+    "dropout": (lambda x, v: F.dropout(x, v), 1.5),
+    "alpha_dropout": (lambda x, v: F.alpha_dropout(x, v, training=True), -0.5),
+    "normal_": (lambda x, v: x.clone().normal_(0.0, v), -1.0),
+    "uniform_": (lambda x, v: x.clone().uniform_(0.5, v), 0.25),
+    "uniform_ too wide": (lambda x, v: x.clone().uniform_(-v, v), 3e38),
+    "exponential_": (lambda x, v: x.clone().exponential_(v), 0.0),
+    "geometric_": (lambda x, v: x.clone().geometric_(v), 1.0),
+    "bernoulli": (lambda x, v: graphc.bernoulli(x, v), 1.5),
+    "truncated": (lambda x, v: nn.init.trunc_normal_(x.clone(), 0.0, 1.0, 0.5, v), 0.25),
+    "softshrink": (lambda x, v: F.softshrink(x, v), -1.0),
+    "celu": (lambda x, v: F.celu(x, v), 0.0),
+    "hardtanh": (lambda x, v: F.hardtanh(x, 0.5, v), 0.25),
+    "rrelu": (lambda x, v: F.rrelu(x, v, 0.5), 0.75),
+    "huber_loss": (lambda x, v: F.huber_loss(x, x * 2, delta=v), 0.0),
+    "smooth_l1_loss": (lambda x, v: F.smooth_l1_loss(x, x * 2, beta=v), -1.0),
+    "label_smoothing": (lambda x, v: F.cross_entropy(x, LABELS, label_smoothing=v), 1.5),
+    "margin": (lambda x, v: F.triplet_margin_loss(x, x * x, x * 2, margin=v), 0.0),
+    "quantile": (lambda x, v: x.quantile(v), 1.5),
+    "isclose": (lambda x, v: x.isclose(x * 2, atol=v), -1.0),
+    "histc": (lambda x, v: graphc.histc(x, 4, 0.0, v), -1.0),
+    "full": (lambda x, v: graphc.full((2,), v), 1e39),
+    "full of integers": (lambda x, v: graphc.full((2,), v, dtype=graphc.int8), 128.0),
+    "no integer": (lambda x, v: graphc.full((2,), v, dtype=graphc.int64), float("inf")),
+    "no byte": (lambda x, v: graphc.full((2,), v, dtype=graphc.uint8), -1.0),
+    "masked_fill of halves": (lambda x, v: x.half().masked_fill(x > 0, v), 65505.0),
+    "clamp of halves": (lambda x, v: x.half().clamp(max=v), -1e6),
+    "alpha": (lambda x, v: x.half().add(x.half(), alpha=v), 1e6),
+}  # fmt: skip
+
 GROUPS = [[*TAKEN][k::6] for k in range(6)]
 
 
@@ -176,3 +210,50 @@ def test_what_a_number_decides_is_traced_for_each(name: str) -> None:
     for way in ("state", "argument"):
         for plain, compiled in calls({name: DECIDES[name]}, way):
             assert same(plain[name], compiled[name])
+
+
+@pytest.mark.parametrize("names", GROUPS)
+def test_one_that_the_call_finds_is_taken_as_the_tensor_that_it_is_of(names: list[str]) -> None:
+    step = steps({name: TAKEN[name] for name in names})
+    compiled = graphc.compile(lambda x, v: step(x, v.item()))
+    for v in RATES[:2]:
+        x = X.clone().requires_grad_()
+        graphc.manual_seed(3)
+        plain = step(x, v)
+        graphc.manual_seed(3)
+        found = compiled(x, graphc.tensor(v, dtype=graphc.float64))
+        assert [k for k in plain if not same(plain[k], found[k])] == []
+    assert compiled.stats.programs == 1
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_it_may_not_be_is_refused_before_anything_is_written(name: str) -> None:
+    function, bad = REFUSED[name]
+    count = graphc.zeros(())
+
+    @graphc.compile
+    def step(x: Any, v: Any) -> Any:
+        count.add_(1)
+        return function(x, v.item())
+
+    with pytest.raises(GraphcError) as eager:
+        function(X, bad)
+    with pytest.raises(GraphcError) as error:
+        step(X, graphc.tensor(bad, dtype=graphc.float64))
+    assert type(error.value) is type(eager.value) and count.item() == 0
+    assert error.value.what[:5] == eager.value.what[:5]  # the number itself comes later
+    assert f"{__file__.rpartition('/')[2]}:" in str(error.value)
+
+
+def test_what_python_computes_of_one_is_an_operand_too() -> None:
+    def f(x: Any, v: Any) -> Any:
+        a = v.item()
+        return [
+            x * math.exp(-a), x + math.log(a), x / math.sqrt(a), x * a**2, x.clamp(max=abs(-a)),
+            x * (a > 0.7), x * ((a > 0.1) & (a < 0.7)), x * math.sin(a) * math.erf(a),
+        ]  # fmt: skip
+
+    step = graphc.compile(f)
+    for v in RATES[:2]:
+        v = graphc.tensor(v, dtype=graphc.float64)
+        assert [k for k, (a, b) in enumerate(zip(step(X, v), f(X, v))) if not same(a, b)] == []

@@ -122,7 +122,7 @@ def launch(*operands: str) -> Launch:
 
 
 BARRIERS = [
-    ("nothing shared", ["r:x w:a", "r:x w:b"], "..|"),
+    ("nothing shared", ["r:x w:a", "r:x w:b"], ".."),
     ("read after write", ["r:x w:a", "r:a w:b"], ".B"),
     ("write after read", ["r:a w:b", "r:x w:a"], ".B"),
     ("write after write", ["r:x w:a", "r:y w:a"], ".B"),
@@ -133,10 +133,13 @@ BARRIERS = [
     ("a barrier clears the past", ["r:x w:a", "r:a w:b", "r:y w:w"], ".B."),
     ("the past since the barrier counts", ["r:x w:a", "r:a w:w", "r:x w:b", "r:w w:a"], ".B.B"),
     ("empty buffers touch nothing", ["r:x w:none", "r:none w:a"], ".."),
+    ("all meet at the commit point", ["r:x w:a", "r:x w:b", "r:a w:w", "r:b r:y"], "..|B."),
+    ("also where it needs none", ["r:x w:a", "r:x w:b", "r:y w:w", "r:a r:b"], "..|.."),
 ]
 
 
 @pytest.mark.parametrize(("name", "rows", "marks"), BARRIERS, ids=lambda v: str(v)[:30])
 def test_barriers(name: str, rows: list[str], marks: str) -> None:
-    placed = place_barriers([launch(*row.split()) for row in rows], SLOTS)
-    assert "".join(".B"[x.barrier] for x in placed) == marks.rstrip("|"), name
+    commit = marks.index("|") if "|" in marks else -1
+    placed = place_barriers([launch(*row.split()) for row in rows], SLOTS, commit)
+    assert "".join(".B"[x.barrier] for x in placed) == marks.replace("|", ""), name

@@ -22,9 +22,23 @@ KINDS = {
 }
 
 
-def made(update: Any, check: str) -> Program:
-    """The program of a step of a net of two layers."""
+def linear() -> tuple[Any, Any, Any]:
+    """A net of two layers, and a batch."""
     net = nn.Sequential(nn.Linear(6, 20), nn.ReLU(), nn.Linear(20, 3))
+    return net, graphc.randn(8, 6), graphc.randint(0, 3, (8,))
+
+
+def strided() -> tuple[Any, Any, Any]:
+    """One whose gradients of images several contractions make, each a part."""
+    convs = [nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in ((1, 16), (16, 16), (16, 10))]
+    layers = [x for conv in convs for x in (conv, nn.ReLU())]
+    net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return net, graphc.randn(4, 1, 28, 28), graphc.randint(0, 10, (4,))
+
+
+def made(update: Any, check: str, model: Any = linear) -> Program:
+    """The program of a step."""
+    net, x, y = model()
     opt = update(net.parameters())
 
     @graphc.compile
@@ -35,8 +49,7 @@ def made(update: Any, check: str) -> Program:
         opt.step()
         return loss
 
-    step(graphc.randn(8, 6), graphc.randint(0, 3, (8,)))
-    graph = step.entry((graphc.randn(8, 6), graphc.randint(0, 3, (8,))), {})[0].family.graph
+    graph = step.entry((x, y), {})[0].family.graph
     program = compile_graph(graph, replace(CPU, check=check)).program  # type: ignore[arg-type]
     for kernel in program.kernels():
         verify_kernel(kernel)
@@ -73,3 +86,19 @@ def test_of_squares_it_is_assumed_that_they_are_not_negative() -> None:
     assert len(lows) == 12
     assert all((low == 0.0) == name.endswith("exp_avg_sq") for name, low in lows.items())
     assert not made(KINDS["adam"], "").assumed
+
+
+def test_parts_are_tested_where_they_are_made_and_sums_by_what_they_are_of() -> None:
+    plain, program = (made(KINDS["sgd"], check, strided) for check in ("", "finite"))
+    slots = {s.name: s for s in program.slots}
+    sums = {x.slots[k] for x in program.launches for k, b in enumerate(x.kernel.buffers)
+            for p in x.kernel.partials if p.buffer == b.name}  # fmt: skip
+    assert sums and any(x.kernel.name.startswith("contiguous") for x in program.launches)
+    read = [slots[x.slots[0]] for x in program.launches if x.kernel.name == "bound"]
+    assert [s.name for s in read if s.space == "arena"] == []
+    behind = [n for x in program.launches[program.commit :] for n in x.slots if n in sums]
+    assert behind and len(program.launches) <= len(plain.launches) + 4
+    for x in program.launches:  # zeros around an image need no test
+        constant = not any(b.access == "r" for b in x.kernel.buffers)
+        stores = [s for s in x.kernel.statements() if isinstance(s, Store)]
+        assert not constant or all(s.bound is None for s in stores)

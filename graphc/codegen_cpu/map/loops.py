@@ -69,6 +69,8 @@ class Template:
         self.parallel = self.outer + ([self.lane_axis] if self.lane_axis else []) + self.within
         self.phase_axes = [self._ordered(p) for p in range(len(kernel.phases))]
         self.depths = self._depths()
+        applied = (s for s in kernel.statements() if isinstance(s, Apply))
+        self.signless = {s.name for s in applied if s.op == "abs"}
         self.frame = Frame(self.e, kernel, [*self.parallel, *chain(*self.phase_axes)])
         self.evaluator = Statements(self.frame, kernel, self.uses)
         self.values: Values = dict(self.frame.arguments)

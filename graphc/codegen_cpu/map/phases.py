@@ -80,7 +80,8 @@ class PhaseLoops:
         op, dtype = ("dot", s.dtype) if isinstance(s, Dot) else (s.op, s.dtype)
         if isinstance(s, Reduce) and op.startswith("arg"):
             dtype = dtypes[s.arg]
-        reduction, lanes = Reduction(op, dtype), self.t.plan.lanes
+        signless = op == "max" and dtype.is_floating_point and arguments(s)[0] in self.t.signless
+        reduction, lanes = Reduction(op, dtype, signless), self.t.plan.lanes
         if self.laned:
             return [Cell(s, reduction, 0, lanes)]
         if lane and any(lane in self.t.uses.axes.get(a, ()) for a in arguments(s)):

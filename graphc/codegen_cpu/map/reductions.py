@@ -26,10 +26,14 @@ def extreme(dtype: DType, highest: bool) -> Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Reduction:
-    """One reduction: `op` is a Reduce's, or "dot"; `dtype` is that of the carried value."""
+    """One reduction: `op` is a Reduce's, or "dot"; `dtype` is that of the carried value.
+
+    `signless`: the largest of floats without a sign, whose bits are in the same order, NaN last.
+    """
 
     op: str
     dtype: DType
+    signless: bool = False
 
     @property
     def is_arg(self) -> bool:
@@ -72,6 +76,8 @@ class Reduction:
     def merge(self, e: Emitter, lanes: int, a: list[str], b: list[str]) -> list[str]:
         """The reduction of two parts; of equal extremes the lower position wins."""
         t = self.types(lanes)[0]
+        if self.signless:
+            return [_larger(e, t, a[0], b[0])]
         if not self.is_arg:
             return [SCALAR[OPS[self.op].combine](e, t, self.dtype, [a[0], b[0]])]
         mask = t.of("i1")
@@ -129,6 +135,15 @@ class Reduction:
     @property
     def result(self) -> DType:
         return i64 if self.is_arg else self.dtype
+
+
+def _larger(e: Emitter, t: Vec, x: str, y: str) -> str:
+    """Of floats without a sign, or -inf, whose bits are those of a negative integer: one
+    instruction where comparing floats takes four, NaN being what it is."""
+    bits = t.of(f"i{t.bits}")
+    a, b = (e.value(f"bitcast {t} {v} to {bits}") for v in (x, y))
+    larger = e.call(f"llvm.smax.{bits.suffix}", bits, (bits, a), (bits, b))
+    return e.value(f"bitcast {bits} {larger} to {t}")
 
 
 def _half(e: Emitter, t: Vec, x: str, start: int) -> str:

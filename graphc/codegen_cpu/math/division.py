@@ -16,8 +16,10 @@ RARE = '!{!"branch_weights", i32 1, i32 9999}'
 BIG = {"float": 2.0**100, "double": 2.0**600}
 
 
-def report(e: Emitter, lanes: int, bad: str, site: str, value: str, bound: str) -> None:
-    """If a lane of `bad` is active: put (site, value, bound) of the first in the error cell.
+def report(
+    e: Emitter, lanes: int, bad: str, site: str, value: str, bound: str, mark: int = 1
+) -> None:
+    """If a lane of `bad` is active: put (mark, site, value, bound) of the first in the error cell.
 
     site, value and bound are i64 in `lanes` lanes. The first reporter of all threads wins.
     """
@@ -34,7 +36,7 @@ def report(e: Emitter, lanes: int, bad: str, site: str, value: str, bound: str) 
         first = e.call(f"llvm.cttz.i{lanes}", t, (t, bits), (Vec("i1"), "true"))
         fields = [e.value(f"extractelement <{lanes} x i64> {x}, i{lanes} {first}") for x in fields]
     cell = e.value("load ptr, ptr %args")
-    pair = e.value(f"cmpxchg ptr {cell}, i64 0, i64 1 seq_cst seq_cst")
+    pair = e.value(f"cmpxchg ptr {cell}, i64 0, i64 {mark} seq_cst seq_cst")
     won = e.value(f"extractvalue {{ i64, i1 }} {pair}, 1")
     e.do(f"br i1 {won}, label %{write}, label %{passed}")
     e.block(write)

@@ -11,7 +11,9 @@ import ml_dtypes
 
 from graphc.errors import DTypeMismatch, DTypeNotImplemented, InvalidState, InvalidType, warn
 from graphc.frontend.api.logic import eq, isnan, le
+from graphc.frontend.checked import required
 from graphc.frontend.dims import broadcast_shapes
+from graphc.frontend.hostvalue import is_surely, is_undecided
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.operands import (
     Operand,
@@ -240,7 +242,7 @@ def nan_to_num(
     if not input.dtype.is_floating_point:
         return input.clone()
     top = _largest(input.dtype)
-    input = where(isnan(input), nan or 0.0, input)
+    input = where(isnan(input), 0.0 if nan is None else nan, input)
     input = where(eq(input, math.inf), top if posinf is None else posinf, input)
     return where(eq(input, -math.inf), -top if neginf is None else neginf, input)
 
@@ -274,14 +276,14 @@ def of_old(name: str, last: Any, factor: Any) -> tuple[Tensor, Scalar]:
 
 def _scaled(x: Operand, y: Operand, alpha: Scalar) -> Operand:
     """alpha * y; integers take whole numbers only."""
-    if not is_tensor(alpha) and alpha == 1:
+    if not is_tensor(alpha) and is_surely(alpha, 1):
         return y
     dtype = result_type(x, y)
     if dtype_of(alpha).is_floating_point and not dtype.is_floating_point:
         raise DTypeMismatch(f"alpha {alpha} is a float beside integers", fix="pass a whole number")
     if not is_tensor(alpha):
         alpha = held(alpha, dtype)
-    if dtype is bool_:  # bools add as `or`
+    if dtype is bool_ and not is_undecided(alpha):  # bools add as `or`
         return y if alpha else mul(y, False)
     return mul(P.cast(y, dtype), alpha) if is_tensor(y) else y * alpha
 
@@ -371,18 +373,17 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
     """x^y, of the promoted dtype; shapes broadcast. DTypeMismatch for an integer to a negative
     number, or bools alone."""
     if is_tensor(input) and is_number(exponent) and input.dtype.is_floating_point:
-        if exponent == 2:
+        if is_surely(exponent, 2):
             return mul(input, input)
-        if exponent == 1:
+        if is_surely(exponent, 1):
             return input.clone()  # type: ignore[no-any-return]  # Operand is Any
-        if exponent == 0.5:
+        if is_surely(exponent, 0.5):
             return kept(sqrt(input))
     if isinstance(exponent, bool) and is_tensor(input) and input.dtype is bool_:
         return input | (not exponent)  # type: ignore[no-any-return]  # Operand is Any
     if is_number(exponent) and not (dtype := result_type(input, exponent)).is_floating_point:
-        if exponent < 0:
-            raise DTypeMismatch("integers to negative integer powers are not allowed")
-        exponent = held(exponent, dtype)
+        what = "integers to negative integer powers are not allowed"
+        exponent = held(required(exponent, lambda e: e >= 0, what, DTypeMismatch), dtype)
     return binary("pow", input, exponent, bools=False)
 
 

@@ -9,7 +9,9 @@ from graphc.errors import DTypeMismatch, InvalidArgument, InvalidType, ShapeMism
 from graphc.frontend.api import diagonals, logic, shapes
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
+from graphc.frontend.checked import required
 from graphc.frontend.dims import axis_at, axis_of, broadcast_shapes
+from graphc.frontend.hostvalue import HostValue, is_surely
 from graphc.frontend.operands import broadcast_to, is_tensor, numeric
 from graphc.frontend.promotion import is_number, result_type
 from graphc.frontend.registry import pointwise, public
@@ -195,7 +197,10 @@ def _plus(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) 
         alpha, beta = int(alpha), int(beta)
     if product.dtype is bool_:
         alpha, beta = bool(alpha), bool(beta)
-    product = product if alpha == 1 else product * alpha
+    product = product if is_surely(alpha, 1) else product * alpha
+    changing: Any = beta
+    if isinstance(changing, HostValue):
+        return product + E.where(changing.as_tensor() == 0, 0.0, input) * beta
     if beta == 0:
         return product
     return product + (input if beta == 1 else input * beta)
@@ -366,8 +371,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "") -> Ten
     a, b = x1.spec.shape, x2.spec.shape
     if len(a) < 2 or len(b) < 2 or a[-1] != b[-1]:
         raise ShapeMismatch(f"cdist: {x1.spec} and {x2.spec} do not fit")
-    if not p >= 0:
-        raise ShapeMismatch(f"cdist: p must not be negative, got {p}")
+    p = required(p, lambda p: p >= 0, f"cdist: p must not be negative, got {p}", ShapeMismatch)
     difference = shapes.unsqueeze(x1, -2) - shapes.unsqueeze(x2, -3)
     if not a[-1]:
         return R.sum(difference, -1)

@@ -6,6 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from graphc.errors import DTypeMismatch, DTypeNotImplemented, InvalidState, InvalidType
+from graphc.frontend.checked import required
+from graphc.frontend.hostvalue import is_surely
 from graphc.frontend.operands import (
     Operand,
     as_float,
@@ -237,15 +239,15 @@ def isclose(
     check_tensors("isclose", input, other)
     if input.dtype is not other.dtype:
         raise DTypeMismatch(f"isclose of {input.spec} and {other.spec}: dtypes differ")
-    if not (rtol >= 0 and atol >= 0):
-        raise InvalidState(f"isclose: rtol {rtol} and atol {atol} must not be negative")
+    text = f"isclose: rtol {rtol} and atol {atol} must not be negative"
+    rtol, atol = (required(v, lambda v: v >= 0, text, InvalidState) for v in (rtol, atol))
     close = eq(input, other)
     if input.dtype.is_floating_point:
         near = le((input - other).abs(), other.abs() * rtol + atol)
         close = close | (near & isfinite(other) & isfinite(input))
         if equal_nan:
             close = close | (isnan(input) & isnan(other))
-    elif rtol or atol:
+    elif not (is_surely(rtol, 0) and is_surely(atol, 0)):
         size = as_float(other)
         close = close | le((input - size).abs(), size.abs() * rtol + atol)
     return close

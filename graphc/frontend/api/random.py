@@ -38,7 +38,7 @@ from graphc.frontend.api.generator import (
     set_rng_state,
 )
 from graphc.frontend.api.shapes import cat
-from graphc.frontend.checked import checked
+from graphc.frontend.checked import checked, ordered, required
 from graphc.frontend.devices import resolve
 from graphc.frontend.dims import broadcast_shapes, sizes
 from graphc.frontend.factory import factory
@@ -217,11 +217,7 @@ def bernoulli(
 def _in_range(x: Any, low: float, high: float, what: str) -> Any:
     """x, a number or a tensor, which may hold nothing outside [low, high]."""
     text = f"{what} is outside [{low}, {high}]"
-    if isinstance(x, tensors.Tensor):
-        return checked(x, (x >= low) & (x <= high), text, InvalidState)
-    if not low <= x <= high:
-        raise InvalidState(text)
-    return x
+    return required(x, lambda x: (x >= low) & (x <= high), text, InvalidState)
 
 
 @public(out=True)
@@ -323,16 +319,15 @@ def uniform_(
     x: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
     """Fill x with numbers uniform on [a, b)."""
-    if a > b:
-        raise InvalidState(f"uniform_: nothing lies in [{a}, {b})")
-    kind = _wide(x, "uniform_")
-    if not b - a <= (LARGEST_OF[x.dtype] or 0):
-        raise InvalidState(f"uniform_: [{a}, {b}) is out of bounds for {x.dtype}")
-    return _write(x, _unit_as(x, x.spec.shape, kind, generator, _between(a, b)))
+    a, b = ordered(a, b, f"uniform_: nothing lies in [{a}, {b})", InvalidState)
+    kind, most = _wide(x, "uniform_"), float(LARGEST_OF[x.dtype] or 0)
+    text = f"uniform_: [{a}, {b}) is out of bounds for {x.dtype}"
+    width = required(b - a, lambda w: w <= most, text, InvalidState)
+    return _write(x, _unit_as(x, x.spec.shape, kind, generator, _between(a, width)))
 
 
-def _between(a: float, b: float) -> Made:
-    return lambda unit: unit * (b - a) + a
+def _between(a: float, width: float) -> Made:
+    return lambda unit: unit * width + a
 
 
 @public(method=True)
@@ -340,8 +335,7 @@ def normal_(
     x: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
     """Fill x with normal numbers of this mean and standard deviation."""
-    if std < 0:
-        raise InvalidState(f"normal_: std {std} is negative")
+    std = required(std, lambda s: s >= 0, f"normal_: std {std} is negative", InvalidState)
     kind = _wide(x, "normal_")
     return _write(x, normal_numbers(x.spec.shape, kind, generator, lambda n: n * std + mean))
 
@@ -373,8 +367,8 @@ def random_(
 @drawing
 def exponential_(x: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Exponential with rate `lambd`."""
-    if not lambd > 0:
-        raise InvalidState(f"exponential_: lambda {lambd} must be positive")
+    text = f"exponential_: lambda {lambd} must be positive"
+    lambd = required(lambd, lambda v: v > 0, text, InvalidState)
     u = unit_numbers(x.spec.shape, _wide(x, "exponential_"), generator)
     return _write(x, P.apply("log", 1.0 - u) * (-1.0 / lambd))
 
@@ -383,8 +377,8 @@ def exponential_(x: Tensor, lambd: float = 1.0, *, generator: Generator | None =
 @drawing
 def geometric_(x: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
     """Tries up to and including the first success of probability p: 1, 2, .."""
-    if not 0 < p < 1:
-        raise InvalidState(f"geometric_: p {p} is outside (0, 1)")
+    text = f"geometric_: p {p} is outside (0, 1)"
+    p = required(p, lambda p: (p > 0) & (p < 1), text, InvalidState)
     u = unit_numbers(x.spec.shape, f64 if x.dtype is f64 else f32, generator)
     rate = 1 / of_numbers(math.log1p, -p)
     return _write(x, P.apply("ceil", P.apply("log", 1.0 - u) * rate).clamp(min=1))
@@ -396,8 +390,8 @@ def log_normal_(
     x: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None
 ) -> Tensor:
     """exp of a normal number."""
-    if std <= 0:
-        raise InvalidState(f"log_normal_: std {std} must be positive")
+    text = f"log_normal_: std {std} must be positive"
+    std = required(std, lambda s: s > 0, text, InvalidState)
     drawn = normal_numbers(x.spec.shape, _wide(x, "log_normal_"), generator)
     return _write(x, P.apply("exp", drawn * std + mean))
 
@@ -408,7 +402,7 @@ def cauchy_(
     x: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
     """Cauchy with the given median and half width at half height."""
-    if sigma <= 0:
-        raise InvalidState(f"cauchy_: sigma {sigma} must be positive")
+    text = f"cauchy_: sigma {sigma} must be positive"
+    sigma = required(sigma, lambda s: s > 0, text, InvalidState)
     angle = (unit_numbers(x.spec.shape, _wide(x, "cauchy_"), generator) - 0.5) * math.pi
     return _write(x, P.apply("sin", angle) / P.apply("cos", angle) * sigma + median)

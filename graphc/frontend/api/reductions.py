@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, overload
@@ -14,6 +13,7 @@ from graphc.frontend.api import logic, slopes
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.shapes import ravel
 from graphc.frontend.dims import Dims, axes_of, axis_of
+from graphc.frontend.hostvalue import at_least
 from graphc.frontend.operands import as_float, floating, is_tensor, second_operand
 from graphc.frontend.registry import public
 from graphc.frontend.tape import stepwise
@@ -126,7 +126,7 @@ def _variance(
     n, rank = count(x, axes), len(x.spec.shape)
     m = mean(x, axes or None, keepdim=True)
     d = x - m
-    v = P.sum(d * d, axes) / builtins.max(n - less, 0.0)
+    v = P.sum(d * d, axes) / at_least(n - less, 0.0)
     return _keep(v, axes, rank, keepdim), m if keepdim else P.reshape(m, v.spec.shape)
 
 

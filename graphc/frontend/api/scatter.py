@@ -22,6 +22,7 @@ from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic, scans, shapes, slopes, ternary
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.dims import axis_at, axis_of, broadcast_shapes
+from graphc.frontend.hostvalue import is_surely
 from graphc.frontend.operands import broadcast_to, is_tensor, numeric
 from graphc.frontend.promotion import held, is_number, wrap
 from graphc.frontend.registry import pointwise, public
@@ -321,7 +322,7 @@ def index_add(
     if not input.spec.shape:
         return _as_vectors(index_add, input, dim, index, source, alpha=alpha)
     axis, number, source = _slices(input, dim, index, source, "index_add")
-    rows = source if alpha == 1 else P.cast(source * alpha, input.dtype)
+    rows = source if is_surely(alpha, 1) else P.cast(source * alpha, input.dtype)
     length = input.spec.shape[axis]
     total = rows.emit(OPS["scatter_add"], rows, number, axis=axis, length=length)
     return row_by_row(E.add(input, total))

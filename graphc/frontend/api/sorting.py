@@ -25,8 +25,9 @@ from graphc.frontend import tensor as tensors
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import formats, logic, shapes, ternary
 from graphc.frontend.api import reductions as R
-from graphc.frontend.checked import checked
+from graphc.frontend.checked import checked, required
 from graphc.frontend.dims import axis_of
+from graphc.frontend.hostvalue import is_undecided
 from graphc.frontend.operands import data_sized, is_tensor, numeric
 from graphc.frontend.promotion import result_type, wrap
 from graphc.frontend.registry import public
@@ -251,8 +252,8 @@ def _quantile(
     if x.numel() == 0:
         raise ShapeMismatch(f"quantile() of an empty tensor, {x.spec}")
     if not is_tensor(q):
-        if not 0 <= q <= 1:
-            raise ShapeMismatch(f"quantile(): q must be in [0, 1], got {q}")
+        text = f"quantile(): q must be in [0, 1], got {q}"
+        q = required(q, lambda q: (q >= 0) & (q <= 1), text, ShapeMismatch)
         q = x.full(wrap(q, x.dtype), TensorSpec(x.dtype, ()))
     else:
         inside = _in_unit_interval(q.detach())
@@ -380,16 +381,26 @@ def bucketize(
 @public(method=True, out=True)
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """How many elements lie in each of `bins` equal intervals of [min, max], or of the data's."""
-    if bins < 1 or max < min:
-        raise ShapeMismatch(f"histc: bins = {bins}, min = {min}, max = {max}")
+    what = f"histc: bins = {bins}, min = {min}, max = {max}"
+    if bins < 1:
+        raise ShapeMismatch(what)
     if not input.dtype.is_floating_point:
         raise Unsupported(f"histc of {input.spec}", fix="use x.float(), or bincount()")
     x = shapes.ravel(input.detach())
+    known = not (is_undecided(min) or is_undecided(max))
     low, high = (x.full(v, TensorSpec(x.dtype, ())) for v in (min, max))
-    if min == max and x.spec.numel:
+    if not known:
+        high = checked(high, high >= low, what, ShapeMismatch)
+    elif max < min:
+        raise ShapeMismatch(what)
+    if (not known or min == max) and x.spec.numel:
         text = "histc: the range of the values is not finite"
+        of_data = low == high
         low, high = (
-            checked(v, logic.isfinite(v), text, ShapeMismatch) for v in (R.amin(x), R.amax(x))
+            checked(
+                E.where(of_data, of(x), v), logic.isfinite(of(x)) | ~of_data, text, ShapeMismatch
+            )
+            for of, v in ((R.amin, low), (R.amax, high))
         )
     flat = logic.eq(low, high)
     low, high = E.where(flat, low - 1, low), E.where(flat, high + 1, high)

@@ -10,7 +10,7 @@ from graphc.errors import DTypeMismatch, DTypeNotImplemented, Unsupported
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic
 from graphc.frontend.api.shapes import broadcast_tensors
-from graphc.frontend.hostvalue import of_numbers
+from graphc.frontend.hostvalue import is_undecided, of_numbers
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.operands import Operand, as_float, floating, is_tensor, prepare
 from graphc.frontend.promotion import result_type
@@ -141,6 +141,8 @@ def signbit(input: Tensor) -> Tensor:
 @pointwise
 def copysign(input: Tensor, other: Operand) -> Tensor:
     """|x| with the sign of y, zeros included; the derivative at x = 0 is 0."""
+    if is_undecided(other):
+        other = P.cast(other.as_tensor(), as_float(input).dtype)
     if is_tensor(other):
         dtype = result_type(input, other)
         xs = prepare((input, other), dtype if dtype.is_floating_point else get_default_dtype())

@@ -10,6 +10,7 @@ from graphc.frontend.api.elementwise import abs, add, mul, of_old, sub, where
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.logic import le, logical_and, lt
 from graphc.frontend.dims import broadcast_shapes
+from graphc.frontend.hostvalue import HostValue, is_surely, is_undecided
 from graphc.frontend.operands import (
     Operand,
     broadcast_to,
@@ -48,7 +49,7 @@ def clamp(input: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
     dtype = result_type(input, *bounds)
     if dtype is bool_ and (len(bounds) == 2 or not is_tensor(bounds[0])):
         raise DTypeNotImplemented(f"clamp is not defined for bools, got {input.spec}")
-    if any(is_tensor(b) or b != b for b in bounds):
+    if any(is_tensor(b) or is_undecided(b) or b != b for b in bounds):
         return _clamp_by_tensors(input, *(_as_tensor(b, input, dtype) for b in (min, max)))
     input = P.cast(input, dtype)
     edges = [(held(b, dtype), order) for b, order in ((min, 1), (max, -1)) if b is not None]
@@ -96,12 +97,14 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     if input.dtype is not end.dtype:
         raise DTypeMismatch(f"lerp from {input.spec} to {end.spec}: dtypes differ")
     gap = sub(end, floating(input, "lerp"))
-    if not is_tensor(weight):
-        return add(input, mul(gap, weight)) if weight < 0.5 else sub(end, mul(gap, 1 - weight))
-    if weight.dtype is not input.dtype:
+    if is_tensor(weight) and weight.dtype is not input.dtype:
         raise DTypeMismatch(f"lerp of {input.spec} by weights {weight.spec}: dtypes differ")
+    near = weight.as_tensor() if isinstance(weight, HostValue) else weight
+    if not is_tensor(near):
+        small = -0.5 < weight < 0.5
+        return add(input, mul(gap, weight)) if small else sub(end, mul(gap, 1 - weight))
     forth, back = add(input, mul(gap, weight)), sub(end, mul(gap, 1 - weight))
-    return where(lt(abs(weight), 0.5), forth, back)
+    return where(lt(abs(near), 0.5), forth, back)
 
 
 @pointwise
@@ -118,7 +121,7 @@ def addcmul(
         raise DTypeNotImplemented("addcmul is not defined for bools")
     value = held(value, dtype)
     product: Tensor = P.cast(tensor1, dtype) * P.cast(tensor2, dtype)
-    return input + (product if value == 1 else product * value)
+    return input + (product if is_surely(value, 1) else product * value)
 
 
 @pointwise
@@ -138,7 +141,7 @@ def addcdiv(
     dtype = result_type(input, tensor1, tensor2)
     quotient: Tensor = P.cast(tensor1, dtype) / P.cast(tensor2, dtype)
     value = held(value, dtype)
-    return input + (quotient if value == 1 else quotient * value)
+    return input + (quotient if is_surely(value, 1) else quotient * value)
 
 
 @public(method=True, inplace=True)

@@ -9,6 +9,7 @@ from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.random import rand
+from graphc.frontend.checked import ordered, required
 from graphc.frontend.modes import drawing
 from graphc.frontend.operands import floating, numeric
 from graphc.frontend.tensor import Tensor
@@ -84,9 +85,9 @@ def hardtanh(
 
     Shapes: any, which stays.
     """
-    if min_val > max_val:
-        raise InvalidArgument("min_val cannot be greater than max_val")
-    if min_val < 0 and input.dtype is u8:
+    text = "min_val cannot be greater than max_val"
+    min_val, max_val = ordered(min_val, max_val, text, InvalidArgument)
+    if input.dtype is u8 and min_val < 0:
         raise DTypeMismatch(f"hardtanh of unsigned numbers, {input.spec}, from {min_val} on")
     inside = (numeric(input, "hardtanh") > min_val) & (input < max_val)
     y = where(inside, input, input.detach().clamp(min_val, max_val))
@@ -187,8 +188,8 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
     Shapes: any, which stays. Raises InvalidArgument for alpha 0.
     """
-    if alpha == 0:
-        raise InvalidArgument("ZeroDivisionError: alpha cannot be 0 for CELU")
+    text = "ZeroDivisionError: alpha cannot be 0 for CELU"
+    alpha = required(alpha, lambda a: a != 0, text, InvalidArgument)
     below = where(floating(input, "celu") > 0, 0.0, input)
     return written(input, where(input > 0, input, (below / alpha).expm1() * alpha), inplace)
 
@@ -295,8 +296,8 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
     Shapes: any, which stays. Raises RuntimeError where lambd is negative.
     """
-    if lambd < 0:
-        raise ShapeMismatch(f"lambda must be greater or equal to 0, but found to be {lambd}.")
+    text = f"lambda must be greater or equal to 0, but found to be {lambd}."
+    lambd = required(lambd, lambda a: a >= 0, text, ShapeMismatch)
     inside = (floating(input, "softshrink") >= -lambd) & (input <= lambd)
     return where(inside, input * 0.0, where(input > lambd, input - lambd, input + lambd))
 
@@ -326,8 +327,8 @@ def rrelu(
 
     Shapes: any, which stays.
     """
-    if lower > upper:
-        raise RefusedArgument(f"lower must not exceed upper, got {lower} and {upper}")
+    text = f"lower must not exceed upper, got {lower} and {upper}"
+    lower, upper = ordered(lower, upper, text, RefusedArgument)
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
     floating(input, "rrelu")

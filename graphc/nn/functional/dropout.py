@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from graphc.errors import InvalidArgument, ShapeMismatch
+from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.random import rand
+from graphc.frontend.checked import required
+from graphc.frontend.hostvalue import is_undecided
 from graphc.frontend.operands import floating
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape
@@ -29,7 +34,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 
     The shape stays.
     """
-    check_probability(p)
+    p = check_probability(p)
     return masked(input, p, keep_scale(p), training, inplace, input.spec.shape)
 
 
@@ -40,7 +45,7 @@ def dropout1d(
 
     The shape stays. Raises InvalidArgument where p is not in [0, 1].
     """
-    check_probability(p)
+    p = check_probability(p)
     return masked(input, p, keep_scale(p), training, inplace, channels_of(input, 2))
 
 
@@ -51,7 +56,7 @@ def dropout2d(
 
     The shape stays. Raises InvalidArgument where p is not in [0, 1].
     """
-    check_probability(p)
+    p = check_probability(p)
     shape = (*input.shape[:2], *(1,) * (input.dim() - 2))
     return masked(input, p, keep_scale(p), training, inplace, shape)
 
@@ -63,7 +68,7 @@ def dropout3d(
 
     The shape stays. Raises InvalidArgument where p is not in [0, 1].
     """
-    check_probability(p)
+    p = check_probability(p)
     return masked(input, p, keep_scale(p), training, inplace, channels_of(input, 4))
 
 
@@ -99,26 +104,39 @@ def feature_alpha_dropout(
     return _alpha(input, p, training, inplace, shape)
 
 
-def _alpha(input: Tensor, p: float, training: bool, inplace: bool, shape: Shape) -> Tensor:
-    check_probability(p)
+def _alpha(input: Tensor, p: Any, training: bool, inplace: bool, shape: Shape) -> Tensor:
+    p = check_probability(p)
     if not training:
         return input
     floating(input, "dropout")
     kept = (rand(shape, device=input.device) >= p).to(input.dtype)
+    if is_undecided(p):
+        part = p.as_tensor()
+        out = where(part == 1.0, input * 0.0, _moved(input, kept, part))
+        return written(input, out.to(input.dtype), inplace)
     if p == 1.0:
         return written(input, input * 0.0, inplace)
+    return written(input, _moved(input, kept, p), inplace)
+
+
+def _moved(input: Tensor, kept: Tensor, p: Number) -> Tensor:
+    """What is kept, and the saturation elsewhere, of the mean and variance of input."""
     scale = ((1 - p) * (1 + p * SATURATION**2)) ** -0.5
     shift = (1 - kept) * (SATURATION * scale) - SATURATION * scale * p
-    return written(input, input * kept * scale + shift, inplace)
+    return input * kept * scale + shift
 
 
-def check_probability(p: float) -> None:
-    if not 0.0 <= p <= 1.0:
-        raise InvalidArgument(f"dropout probability has to be between 0 and 1, but got {p}")
+def check_probability(p: Any) -> Any:
+    """p, to be read in place of what was given."""
+    text = f"dropout probability has to be between 0 and 1, but got {p}"
+    return required(p, lambda p: (p >= 0.0) & (p <= 1.0), text, InvalidArgument)
 
 
-def keep_scale(p: float) -> float:
+def keep_scale(p: Any) -> Any:
     """What a kept element is multiplied by; p = 1 keeps none, and 0 * x is then the answer."""
+    if is_undecided(p):
+        part = p.as_tensor()
+        return where(part < 1, 1.0 / (1.0 - part), 0.0)
     return 1.0 / (1.0 - p) if p < 1 else 0.0
 
 
@@ -129,5 +147,6 @@ def masked(
     if not training:
         return input
     floating(input, "dropout")
+    scale = scale.to(input.dtype) if isinstance(scale, Tensor) else scale
     mask = (rand(shape, device=input.device) >= p).to(input.dtype) * scale
     return written(input, input * mask, inplace)

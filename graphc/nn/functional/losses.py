@@ -6,7 +6,8 @@ from graphc.errors import DTypeMismatch, InvalidArgument, RefusedArgument, Shape
 from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.special import xlogy
-from graphc.frontend.checked import checked
+from graphc.frontend.checked import required
+from graphc.frontend.hostvalue import is_surely
 from graphc.frontend.operands import floating
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.whole import whole
@@ -46,7 +47,7 @@ def cross_entropy(
     targets that count, so it is NaN if none does.
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
-    label_smoothing = _smoothing(label_smoothing)
+    label_smoothing = check_smoothing(label_smoothing)
     axis = _class_axis(input)
     logp = log_softmax(widened(input, "cross_entropy"), axis)
     if target.dtype.is_floating_point:
@@ -58,18 +59,11 @@ def cross_entropy(
     return loss.to(input.dtype)
 
 
-def _smoothing(share: float | Tensor) -> float | Tensor:
-    if isinstance(share, Tensor):  # a number of the call, in a step
-        inside = (share >= 0) & (share <= 1)
-        text = "label_smoothing must be between 0.0 and 1.0"
-        return checked(share, inside, text, RefusedArgument)
-    check_smoothing(share)
-    return share
-
-
-def check_smoothing(share: float) -> None:
-    if not 0.0 <= share <= 1.0:
-        raise RefusedArgument(f"label_smoothing must be between 0.0 and 1.0. Got: {share}")
+def check_smoothing(share: float | Tensor) -> float | Tensor:
+    """share, which has to be a part of 1."""
+    got = "" if isinstance(share, Tensor) else f". Got: {share}"
+    text = f"label_smoothing must be between 0.0 and 1.0{got}"
+    return required(share, lambda s: (s >= 0) & (s <= 1), text, RefusedArgument)  # type: ignore[no-any-return]
 
 
 @whole("nll_loss")
@@ -124,7 +118,7 @@ def _nll(
         spread = _along(weight.to(logp.dtype), logp, axis)
         share = share * where(chosen, spread.expand(logp.shape), 0.0).sum(axis)
     loss = where(counted, loss * share, 0.0) if weight is not None else where(counted, loss, 0.0)
-    if isinstance(smoothing, Tensor) or smoothing:
+    if isinstance(smoothing, Tensor) or not is_surely(smoothing, 0):
         spread_loss = -(logp if weight is None else logp * spread).sum(axis)
         even = where(counted, spread_loss, 0.0)
         loss = loss * (1 - smoothing) + even * (smoothing / classes)
@@ -177,7 +171,7 @@ def _soft_cross_entropy(
             fix="for class numbers pass target.long()",
         )
     target = target.to(logp.dtype)
-    if isinstance(smoothing, Tensor) or smoothing:
+    if isinstance(smoothing, Tensor) or not is_surely(smoothing, 0):
         target = target * (1 - smoothing) + smoothing / logp.shape[axis]
     terms = logp * target if weight is None else logp * target * _along(weight, logp, axis)
     loss = -terms.sum(axis)
@@ -263,8 +257,8 @@ def huber_loss(
     input and target of one shape -> [], or with reduction "none" that shape. Shapes that broadcast
     give a warning; others raise ShapeMismatch. `weight` multiplies each element. Huber 1964.
     """
-    if delta <= 0:
-        raise RefusedArgument("huber_loss needs a delta above 0")
+    text = "huber_loss needs a delta above 0"
+    delta = required(delta, lambda a: a > 0, text, RefusedArgument)
     d = floating(_pair(input, target, "huber_loss"), "huber_loss")
     size = d.abs()
     far = size >= delta
@@ -288,9 +282,9 @@ def smooth_l1_loss(
     give a warning; others raise ShapeMismatch. `weight` multiplies each element. Girshick 2015.
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
-    if beta < 0:
-        raise RefusedArgument("smooth_l1_loss does not support negative values for beta")
-    if beta == 0:
+    text = "smooth_l1_loss does not support negative values for beta"
+    beta = required(beta, lambda a: a >= 0, text, RefusedArgument)
+    if is_surely(beta, 0):
         return l1_loss(input, target, reduction=reduction)
     d = floating(_pair(input, target, "smooth_l1_loss"), "smooth_l1_loss")
     size = d.abs()

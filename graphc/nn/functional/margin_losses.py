@@ -7,6 +7,7 @@ from collections.abc import Callable
 from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
+from graphc.frontend.checked import required
 from graphc.frontend.operands import floating
 from graphc.frontend.tensor import Tensor
 from graphc.nn.functional.activation import log_one_plus_exp, logsigmoid
@@ -132,8 +133,6 @@ def triplet_margin_loss(
     anchor, positive, negative [B, D] or [D] -> [], or with reduction "none" without D. Raises
     ShapeMismatch where they do not broadcast. Balntas et al. 2016.
     """
-    if margin <= 0:
-        raise InvalidArgument(f"margin must be greater than 0, got {margin}")
 
     def distance(x: Tensor, y: Tensor) -> Tensor:
         return pairwise_distance(x, y, p, eps)
@@ -165,8 +164,8 @@ def triplet_margin_with_distance_loss(
     anchor, positive, negative [B, ...]; the distance of two gives [B] -> [], or with reduction
     "none" [B].
     """
-    if margin <= 0:
-        raise InvalidArgument(f"margin must be greater than 0, got {margin}")
+    text = f"margin must be greater than 0, got {margin}"
+    margin = required(margin, lambda m: (m > 0) | (m != m), text, InvalidArgument)
     if not anchor.dim() == positive.dim() == negative.dim():
         raise ShapeMismatch(
             "The anchor, positive, and negative tensors are expected to have the same number of "

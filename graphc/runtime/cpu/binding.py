@@ -14,6 +14,7 @@ import numpy as np
 
 from graphc.errors import InternalError
 from graphc.ir.cpu_abi import (
+    AGAIN,
     BARRIER,
     CELL_BYTES,
     COMMIT,
@@ -54,7 +55,8 @@ class Binding:
             resumes = i > 0 and program.launches[i - 1].kernel.call is not None
             flags = BARRIER if launch.barrier or resumes else 0
             if (i == program.commit or checked) and i > 0:
-                flags = BARRIER | COMMIT  # 0.4 us, and integer division fails without a check site
+                flags = BARRIER | COMMIT  # always: integer division fails without a check site
+                flags |= AGAIN if checked else 0
             if launch.kernel.call is not None:
                 flags |= HOST
             row = table + ENTRY_CELLS * i

@@ -17,8 +17,9 @@ flag that the caller lowered. No thread holds the GIL meanwhile.
 
 Stopping. All threads must leave at the same entry, and none may read the job once the caller may
 have gone. So (1) the caller alone decides to abandon a step: `stop_at` names the entry, written
-before the caller reaches its barrier and compared after it; (2) the error cell is read between
-two barriers, where no kernel runs that might set it; (3) every walk ends in a barrier.
+before the caller reaches its barrier and compared after it; (2) the error cell is read behind
+a barrier, and what stops a walk is set before it, but where every access is checked, which may fail
+anywhere: there it is read between two barriers; (3) every walk ends in a barrier.
 
 Watching. A job may bring words of memory, pairs of an address and what must be there, which the
 caller keeps alive. They are read first, in order, for one may tell whether what a later one is in
@@ -43,6 +44,7 @@ from collections.abc import Callable, Sequence
 
 from graphc.ir.cpu_abi import (
     ABANDONED,
+    AGAIN,
     BARRIER,
     COMMIT,
     FAILED,
@@ -87,7 +89,7 @@ def module_text(triple: str) -> str:
     numbers = {f"pool.{k}": v for k, v in POOL.items()} | {f"job.{k}": v for k, v in JOB.items()}
     numbers |= {f"thread.{k}": v for k, v in THREAD.items()} | {"line": PAIR_BYTES}
     numbers |= {"lines.before": PAIR_BYTES * FIRST_THREAD_LINE, "ROUTINE": ROUTINE}
-    numbers |= {"BARRIER": BARRIER, "COMMIT": COMMIT, "HOST": HOST}
+    numbers |= {"BARRIER": BARRIER, "COMMIT": COMMIT, "HOST": HOST, "AGAIN": AGAIN}
     numbers |= {"FINISHED": FINISHED, "FAILED": FAILED, "ABANDONED": ABANDONED, "MOVED": MOVED}
     text = TEXT
     for name in sorted(numbers, key=len, reverse=True):  # a name may begin another
@@ -210,8 +212,14 @@ checking:
   br i1 %committing, label %commit, label %launch
 commit:
   %state = load i64, ptr %error
+  %bad = icmp sgt i64 %state, 0
+  %bit4 = and i64 %flags, $AGAIN
+  %twice = icmp ne i64 %bit4, 0
+  br i1 %twice, label %again, label %decide
+again:
   call void @barrier(ptr %pool, i64 %tid, i64 %n)
-  %bad = icmp ne i64 %state, 0
+  br label %decide
+decide:
   br i1 %bad, label %fail, label %launch
 launch:
   br i1 %timed, label %stamp, label %begin

@@ -259,8 +259,11 @@ def _computed(trace: Trace, f: Any, *args: Any, **kwargs: Any) -> Any:
         kind = str  # a method of texts
     if getattr(f, "__module__", "") == "math" and f not in (math.floor, math.ceil, math.trunc):
         kind = bool if f.__name__.startswith("is") else float
+    elif f is abs:
+        kind = args[0].kind
     out = trace.computed(partial(_called, f), args, kwargs, kind=kind)
-    out.recipe = partial(_called, f), (args, kwargs)
+    plain = _hashed(f) and not kwargs  # what a tensor may be computed by as well
+    out.recipe = (f, args) if plain else (partial(_called, f), (args, kwargs))
     trace.foresee(out)
     return out
 
