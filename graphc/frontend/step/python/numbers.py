@@ -67,8 +67,13 @@ class ReadNumbers:
                 self.moving.add(line)
             if type(guard.kept) in (int, float) and type(guard.now()) is type(guard.kept):
                 self._changes[line] += 1
-                if self._changes[line] >= CHANGES and line not in self._refused:
-                    self.loose.add(line)
+                if self._changes[line] >= CHANGES:
+                    self.loosen(line)
+
+    def loosen(self, line: Line) -> None:
+        """From now on read it at each call, unless the step decides by it."""
+        if line not in self._refused:
+            self.loose.add(line)
 
     def refuse(self, line: Line) -> None:
         """The step decides by this one."""
