@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from graphc.errors import InvalidArgument, InvalidType, RefusedArgument
 from graphc.frontend import epoch
 from graphc.frontend.api.shapes import stack
+from graphc.frontend.table import changing
 from graphc.frontend.tensor import Tensor
 from graphc.nn.module import Module
 from graphc.nn.normalization import _BatchNorm
@@ -33,12 +34,20 @@ def functional_call(
     A name given stands for all names of a tied tensor, unless `tie_weights` is False. With
     `strict` every parameter and buffer must be given, and no other name.
 
-    Tensors have the shapes of what they stand for.
+    Tensors have the shapes of what they stand for. Where the module itself replaces one (a buffer
+    that it sets anew), the dict, if only one was given, holds the new one afterwards.
     """
     given = _merged(parameter_and_buffer_dicts)
     args = () if args is None else args if isinstance(args, tuple) else (args,)
-    with _replaced(module, given, tie_weights, strict):
-        return module(*args, **(kwargs or {}))
+    left: dict[str, Tensor] = {}
+    try:
+        with _replaced(module, given, left, tie_weights, strict):
+            return module(*args, **(kwargs or {}))
+    finally:
+        if left and isinstance(parameter_and_buffer_dicts, MutableMapping):
+            if type(parameter_and_buffer_dicts) is dict:
+                changing(parameter_and_buffer_dicts)  # a step does so at each call
+            parameter_and_buffer_dicts.update(left)
 
 
 def _merged(dicts: Any) -> dict[str, Tensor]:
@@ -70,8 +79,9 @@ def _places(module: Module) -> dict[str, Place]:
 
 @contextmanager
 def _replaced(
-    module: Module, given: Mapping[str, Tensor], tied: bool, strict: bool
+    module: Module, given: Mapping[str, Tensor], left: dict[str, Any], tied: bool, strict: bool
 ) -> Iterator[None]:
+    """Inside, the module has what is given; `left` gets what stands in its place in the end."""
     places = _places(module)
     missing, unknown = places.keys() - given.keys(), given.keys() - places.keys()
     if strict and (missing or unknown):
@@ -89,6 +99,8 @@ def _replaced(
         _put(places, new)
         yield
     finally:
+        now = {name: places[name][0].get(places[name][1]) for name in given}
+        left.update({name: x for name, x in now.items() if x is not given[name]})
         _put(places, old)
 
 

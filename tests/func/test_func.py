@@ -265,3 +265,32 @@ def test_vmap_writes_what_it_makes_and_what_it_maps_over(compiled: bool) -> None
     got = (graphc.compile(run) if compiled else run)(given)
     assert np.allclose(got.numpy(), X * [1, 2, 2, 2])
     assert np.allclose(given.numpy(), X + 1)
+
+
+class Following(graphc.nn.Module):
+    """Sets its buffer anew in each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("b", graphc.zeros(2))
+
+    def forward(self, x: Any) -> Any:
+        self.b = self.b * 0.5 + x
+        return x - self.b
+
+
+@pytest.mark.parametrize("passed", [True, False], ids=["argument", "closure"])
+@pytest.mark.parametrize("wrap", [graphc.compile, lambda f: f], ids=["compiled", "eager"])
+def test_what_a_module_sets_anew_goes_back_to_the_dict(wrap: Any, passed: bool) -> None:
+    """As in PyTorch: the module has its own again, the dict the new one; the old one stays."""
+    m, first = Following(), graphc.ones(2)
+    kept = {"b": first}
+
+    def call(x: Any, given: Any = kept) -> Any:
+        return graphc.func.functional_call(m, given, (x,))
+
+    step = wrap(call)
+    for k in range(3):
+        step(graphc.full((2,), float(k)), *[kept] * passed)
+    assert kept["b"].tolist() == [2.625, 2.625]
+    assert m.b.tolist() == [0.0, 0.0] and first.tolist() == [1.0, 1.0]

@@ -62,7 +62,7 @@ def _ends(x: Outline) -> Hashable:
     tensors: list[Tensor] = []
     j = x.joint
     joint = None if j is None else (
-        j.count, len(j.cotangents), tuple(map(Same, j.leaves)), tuple(j.args), tuple(j.given)
+        j.count, len(j.cotangents), tuple(map(_leaf, j.leaves)), tuple(j.args), tuple(j.given)
     )  # fmt: skip
     return (
         part(rebuilt(x.tree, _named, (Itself, HostValue)), tensors), tuple(map(Same, tensors)),
@@ -74,6 +74,10 @@ def _ends(x: Outline) -> Hashable:
         tuple((Same(g.tensor), g.arg, g.index, g.adds) for g in x.gradients),
         tuple((k, Same(t)) for k, t in x.fixed.items()),
     )  # fmt: skip
+
+
+def _leaf(x: Tensor | Standing) -> Hashable:
+    return x.token() if isinstance(x, Standing) else Same(x)
 
 
 def _of_state(i: Input) -> Hashable:

@@ -96,7 +96,8 @@ class Backward:
 
     def inputs(self, leaves: Sequence[Tensor]) -> list[Tensor]:
         """The tensors that receive gradients."""
-        return [*self.joint.leaves, *(leaves[k] for k in self.joint.args)]
+        own = (x.value() if isinstance(x, Standing) else x for x in self.joint.leaves)
+        return [*own, *(leaves[k] for k in self.joint.args)]
 
     def keep(
         self, leaves: Sequence[Tensor], outs: Sequence[Array], scalars: Sequence[Scalar]

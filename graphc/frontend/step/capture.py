@@ -111,7 +111,7 @@ class Joint:
 
     count: int
     cotangents: list[Value]
-    leaves: list[Tensor]  # concrete tensors that receive gradients
+    leaves: list[Tensor | Standing]  # concrete tensors that receive gradients, or their places
     args: list[int]  # arguments that do, after the leaves
     given: list[bool]  # whether a path leads to each of leaves and args
     sharing: list[frozenset[int]]  # which cotangents' backward is done for after that of each
@@ -260,7 +260,10 @@ class _Capturing:
             except AutogradError as e:  # as in eager, it is an error once backward is called
                 error = e
             graph = self._graph(joint)
+            at = {r.traced: r.number for r in trace.places}
             rebound = release(trace)
+            if joint is not None:
+                joint.leaves = [rebound[at[x]] if x in at else x for x in joint.leaves]
         self.pattern.extents.tracing = False
         return Capture(
             self.name, graph, trace.inputs, tree, self.layouts, trace, self.fixed, self.pattern,
@@ -296,7 +299,9 @@ class _Capturing:
     def _output(self, t: Tensor, shared: bool) -> Output | Tensor:
         trace, storage = self.trace, t.storage
         if (place := trace.rebound.get(storage)) is not None:
-            return Output("place", place.number, t.views, itself=t is place.traced)
+            views = t.views[len(place.traced.views) :]
+            itself = t is place.traced
+            return Output("place", place.number, views, None, t.requires_grad, itself=itself)
         if not t.is_traced:
             k = next((k for k, x in self.fixed.items() if x is t), -1)
             return t if k < 0 else Output("arg", k, itself=True)
@@ -378,7 +383,7 @@ class _Capturing:
         grads = [found.get(e) if e is not None else None for e in wanted]
         self.root_grads = [g for g in grads if g is not None]
         given = [g is not None for g in grads]
-        return Joint(len(self.root_grads), seeds, leaves, args, given, sharing)
+        return Joint(len(self.root_grads), seeds, [*leaves], args, given, sharing)
 
     # ---- the graph -----------------------------------------------------------------------------
 

@@ -129,7 +129,8 @@ class Plan:
         rebuilt(capture.tree, lambda o: sources.add(o.source), Output)
         moving = all(isinstance(s, NewGradient | Standing) for _, s in self._moving)
         owned = all(g.tensor is not None and not g.adds for g in self._gradients)
-        return moving and owned and not self._kept and "grad" not in sources
+        steady = not (self._has_effects and any(at.written for at in self.rebound))
+        return steady and moving and owned and not self._kept and "grad" not in sources
 
     def _relayout_states(self) -> None:
         """Let state lie as the program wants it; what others hold is copied at each call."""
@@ -317,7 +318,9 @@ class Plan:
     def _wind(self) -> None:
         """Have the versions of all that is written follow the clock."""
         self.clock.whole = True
-        moved = [known.storage for at, known in self.standing.items() if at.memory]
+        rows = self.standing.items()
+        steady = not self._has_effects
+        moved = [x.storage for at, x in rows if at.memory or (at.written and steady)]
         for storage in (*self._written, *moved):
             storage.follow(self.clock)
 
@@ -331,7 +334,9 @@ class Plan:
             if at.put is not None and at.value() is not x:
                 at.put(x)
             self.standing[at] = known = seen(at.value())
-            if at.memory:
+            if at.written and self._has_effects:  # by which another may come to stand there
+                x.storage.version += 1
+            elif at.memory or at.written:
                 known.storage.follow(self.clock)
         self._stood = []
 

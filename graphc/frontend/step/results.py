@@ -71,7 +71,7 @@ class Results:
                 base = grads[o.index]
             elif o.source == "place":
                 found = self._places[o.index].value()
-                base = found if o.itself else found.detach()
+                base = found if o.itself or o.requires_grad else found.detach()
             else:
                 base = _shown(o, leaves)
             out = replay(base, o.views) if o.views else base

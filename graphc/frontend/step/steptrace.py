@@ -164,8 +164,9 @@ class StepTrace(Trace):
     def note_leaves(self) -> None:
         """Guard the hooks of leaves, and which state requires grad."""
         before = {id(k.table): k.before for k in self.tables}
-        hooks = [_hooks(x, before) for x in self.leaves]
-        self.guards.append((Told(AsTraced(self.leaves, "hooks", _hooks, hooks)), True))
+        leaves = [x for x in self.leaves if x.storage not in self.rebound]  # `Like` sees to those
+        hooks = [_hooks(x, before) for x in leaves]
+        self.guards.append((Told(AsTraced(leaves, "hooks", _hooks, hooks)), True))
         flags = list(self.flags.values())
         self.guards.append((Told(AsTraced(self.flags, "modules", _flag, flags)), True))
 

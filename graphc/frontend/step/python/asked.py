@@ -1,17 +1,19 @@
 """What a step asks of a container without a look at its items: how many there are, whether there
-are any, whether a key is among them. Its answer is compared at each call, not the items."""
+are any, whether a key is among them; and whether an object has an attribute. The answer is compared
+at each call, not the items."""
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from functools import partial
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 from graphc.frontend.step.names import key_text
 from graphc.frontend.step.python import deep, lazy
-from graphc.frontend.step.python.held import FIXED, advances, cached, mapping_of
+from graphc.frontend.step.python.found import own, raw
+from graphc.frontend.step.python.held import FIXED, Place, advances, cached, mapping_of
 from graphc.frontend.step.python.reads import Reads
 from graphc.frontend.step.python.stack import top
 from graphc.frontend.table import Table
@@ -119,3 +121,16 @@ def of_cache(reads: Reads, frame: FrameType, fn: Any, key: Any) -> None:
     place = ("cached", id(fn), key)
     if place not in reads.notes:
         reads.note(place, frame, f"cache of `{reads.name(fn)}`", fn, cached(fn, key))
+
+
+def has_own(reads: Reads, frame: FrameType, x: Any, name: Any) -> bool:
+    """Whether an object itself has an attribute, whatever that is: noted, if so."""
+    if isinstance(x, type | Tensor | ModuleType) or type(x) in FIXED or name not in own(x):
+        return False
+    if hasattr(raw(type(x).__mro__, name), "__get__"):
+        return False
+    place: Place = ("has", id(x), name)
+    if place not in reads.notes and ("attr", id(x), name) not in reads.written:
+        row = own(x).__contains__, name, True
+        reads.note(place, frame, f"`{reads.name(x)}` has `{name}`", x, [row])
+    return True

@@ -431,6 +431,11 @@ def _getattr(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
         reads.attribute(frame, args[0], args[1])
 
 
+def _hasattr(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
+    if len(args) > 1 and not asked.has_own(reads, frame, args[0], args[1]):
+        _getattr(reads, frame, args)
+
+
 def _setattr(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
     if len(args) > 1:
         writes.attribute(reads, frame, args[0], args[1], args[2] if len(args) > 2 else MISSING)
@@ -479,7 +484,7 @@ def _nothing(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
 
 
 SPECIAL: dict[Any, Callable[[Reads, FrameType, Sequence[Any]], None]] = {
-    getattr: _getattr, hasattr: _getattr, setattr: _setattr, delattr: _setattr,
+    getattr: _getattr, hasattr: _hasattr, setattr: _setattr, delattr: _setattr,
     object.__getattribute__: _getattr, object.__setattr__: _set_by_object,
     object.__delattr__: _set_by_object, vars: _vars, dir: _dir,
     len: _len, iter: _iter, next: _next, globals: _nothing, locals: _nothing, __import__: _imported,

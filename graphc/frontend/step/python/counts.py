@@ -12,13 +12,15 @@ from types import FrameType, MemberDescriptorType, ModuleType
 from typing import Any
 
 from graphc.frontend import trace as tracing
-from graphc.frontend.hostvalue import Carried
+from graphc.frontend.hostvalue import Carried, HostValue
+from graphc.frontend.step.python.beforehand import current
 from graphc.frontend.step.python.found import kept_by, own, raw, sets_by_code
 from graphc.frontend.step.python.held import Asked, Count, Place, add
 from graphc.frontend.step.python.reads import Reads
 from graphc.frontend.step.python.stack import MISSING, top
 from graphc.frontend.step.python.stores import arguments
 from graphc.frontend.table import Table, is_followed
+from graphc.frontend.trace import Trace
 
 
 def test(
@@ -106,6 +108,30 @@ def of_count_item(watch: Any, frame: FrameType, how: tuple[Any, float]) -> None:
     if not count(watch.reads, frame, "item", c, key, how[1]):
         watch.item(frame, None)
         watch.reads.wrote("item", c, key)
+
+
+def foresee(trace: Trace, reads: Reads) -> None:
+    """Of a number that the step reads and leaves another for (`x.at = (x.at + 1) % 8`) know that
+    the next call will find another: a trace that comes to it then reads it at each call."""
+    for place in reads.rewritten:
+        note = reads.notes.get(place)
+        if note is None or not note.rows or place[1] in reads.made():
+            continue
+        before = note.rows[-1][2]
+        none = before is MISSING or before is False  # there was none yet
+        if not (none or type(before) in (int, float)) or sets_by_code(note.owner, str(place[2])):
+            continue
+        now = _now(*place, note.owner)
+        if type(now) is HostValue or (type(now) in (int, float) and (none or now != before)):
+            reads.stands.will_change((note.label, note.file, note.line))
+
+
+def _now(what: str, _: int, key: Any, owner: Any) -> Any:
+    """What stands at a place, if anything does."""
+    try:
+        return current(what, owner, key) if what in ("attr", "item", "cell") else None
+    except (AttributeError, LookupError, ValueError):
+        return None
 
 
 def repeat_counts(reads: Reads) -> None:

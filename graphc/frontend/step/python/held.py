@@ -66,9 +66,9 @@ class Whole:
 
     def __init__(self, container: Any, without: frozenset[Any]) -> None:
         self.without = without  # keys that the step sets before it reads
-        self.kept = self._items(container)
+        self.kept = self.items(container)
 
-    def _items(self, c: Any) -> Any:
+    def items(self, c: Any) -> Any:
         if isinstance(c, np.ndarray):
             return c.shape, c.dtype.str, c.tobytes()
         if isinstance(c, SETS):
@@ -83,7 +83,7 @@ class Whole:
         return bytes(c) if isinstance(c, BYTES) else tuple(c)
 
     def __call__(self, container: Any) -> Any:
-        now = self._items(container)
+        now = self.items(container)
         if now == self.kept if isinstance(now, bytes | frozenset) else self._same(now):
             return self.kept
         return now

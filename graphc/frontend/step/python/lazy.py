@@ -99,6 +99,8 @@ def _replaced(
         return partial(_converted, trace, f)
     if _hashed(f) and f in (repr, format) and isinstance(first, Tensor):
         return partial(_computed, trace, f)
+    if (value := _number_read(frame, f, args, reads)) is not None:
+        return lambda *_: value
     me = getattr(f, "__self__", first)
     if (_hashed(f) and f is dict) or (name == "copy" and type(me) is dict):
         return _copying(frame, f, (me, *args), reads)
@@ -106,6 +108,17 @@ def _replaced(
     if not any(_holds(x, text) for x in args):
         return None
     return _of_values(trace, frame, f, args, text, reads)
+
+
+def _number_read(frame: FrameType, f: Any, args: Sequence[Any], reads: Reads) -> HostValue | None:
+    """What stands for the number that `getattr` or `dict.get` finds."""
+    if not reads.stands.any:
+        return None
+    if f is getattr and len(args) > 1 and isinstance(args[1], str):
+        return reads.stands.taken(reads.attribute, frame, args[0], args[1])
+    if f.__name__ == "get" and type(me := getattr(f, "__self__", None)) is dict and args:
+        return reads.stands.taken(reads.item, frame, me, args[0])
+    return None
 
 
 def _copying(frame: FrameType, f: Any, read: Sequence[Any], reads: Reads) -> Function:

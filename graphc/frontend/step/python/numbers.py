@@ -8,12 +8,13 @@ all of it, it is part of the signature for good.
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 from graphc.frontend.step.python.guards import Guard
-from graphc.frontend.step.python.standing import is_whole
+from graphc.frontend.step.python.standing import is_plain
 
 CHANGES = 2
 Place = int | str  # of an argument: its position or its keyword
@@ -63,17 +64,29 @@ class ReadNumbers:
         """Count what made a call miss; what has done so twice becomes loose."""
         for guard in changed:
             line = guard.label, guard.file, guard.line
-            if is_whole(guard.kept) and is_whole(guard.now()):
+            kept, now = guard.kept, guard.now()
+            if (is_plain(kept) and is_plain(now)) or (
+                _is_container(kept) and type(kept) is type(now)
+            ):
                 self.moving.add(line)
             if type(guard.kept) in (int, float) and type(guard.now()) is type(guard.kept):
                 self._changes[line] += 1
-                if self._changes[line] >= CHANGES and line not in self._refused:
-                    self.loose.add(line)
+                if self._changes[line] >= CHANGES:
+                    self.loosen(line)
+
+    def loosen(self, line: Line) -> None:
+        """From now on read it at each call, unless the step decides by it."""
+        if line not in self._refused:
+            self.loose.add(line)
 
     def refuse(self, line: Line) -> None:
         """The step decides by this one."""
         self.loose.discard(line)
         self._refused.add(line)
+
+
+def _is_container(x: Any) -> bool:
+    return isinstance(x, list | tuple | dict | deque) or is_dataclass(x)
 
 
 class Numbers:

@@ -89,6 +89,7 @@ class Reads(Met):
         self.modules: dict[int, Any] = {}  # those met, called or not
         self._parts: dict[int, int] = {}  # dicts of objects, which may be younger than these
         self.written: set[Place] = set()
+        self.rewritten: set[Place] = set()  # read before that
         self._deep: set[int] = set()  # containers read whole with those inside
         self._before: dict[int, Whole] = {}  # containers as they were when first written
         self._iterators: list[tuple[Any, tuple[str, int, str]]] = []
@@ -218,6 +219,9 @@ class Reads(Met):
             self._buffer(frame, label, buffers, name)
             return
         value = getattr(x, name, MISSING)  # a parameter or child: a look-up of ours
+        if value is MISSING:  # what repeats the step's own writes moves no epoch
+            self.note(place, frame, label, x, [(own(x).__contains__, name, False)])
+            place = ("registered", id(x), name)
         self.note(place, frame, label, x, [(attrgetter(name), x, value)], of_module=True)
 
     def _buffer(self, frame: FrameType, label: str, table: Any, name: str) -> None:
@@ -399,8 +403,8 @@ class Reads(Met):
         try:
             self.stands.forget((what, id(x), key), self._parts, x)
             self.counted.pop((what, id(x), key), None)
-            if (what, id(x), key) not in self.notes:
-                self.written.add((what, id(x), key))
+            read = (what, id(x), key) in self.notes
+            (self.rewritten if read else self.written).add((what, id(x), key))
         except TypeError:
             return
         if what == "item":

@@ -2,12 +2,13 @@
 
     self.ema = 0.9 * self.ema + 0.1 * x        an attribute, an item, a global, a slot
 
-The tensor there is no constant of the trace: each call reads the one that it finds, of the type,
-strides and device as traced (`Like` is the guard). What the step leaves gets there in one of two
-ways:
+The tensor there, or each in a container (`trees.py`), is no constant of the trace. Each call reads
+the one that it finds, of the type, strides and device as traced (`Like` is the guard); it may be a
+view of memory, or have a history. What the step leaves gets there in one of two ways:
 
   in place   The program writes the new value into the memory of the old tensor, or of a copy, where
-             somebody else has the old one (`standing.py`). No Python follows it.
+             somebody else has the old one (`standing.py`). No Python follows it. This is for
+             tensors that show all of their memory and have no history.
   by Python  The program makes a new tensor and an Effect sets the place: where the old or the new
              one is seen elsewhere, too (returned, kept in a list, moved to another place, saved for
              a backward), or what sets the place may do more than that.
@@ -20,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphc.errors import Untraceable
 from graphc.frontend.geometry import shown_strides
@@ -32,8 +33,10 @@ from graphc.frontend.step.python.effects import Itself
 from graphc.frontend.step.python.found import Row, contents
 from graphc.frontend.step.python.held import FIXED, Note, Place, Whole
 from graphc.frontend.step.python.reads import Reads
-from graphc.frontend.step.python.standing import Like, Standing, is_whole
+from graphc.frontend.step.python.standing import Like, Standing, is_plain, is_whole
 from graphc.frontend.step.python.stores import CHANGED, SETS
+from graphc.frontend.step.python.trees import At, Path, Tree, alone
+from graphc.frontend.step.python.trees import found as trees_of
 from graphc.frontend.step.signature import is_record, rebuilt, record
 from graphc.frontend.step.steptrace import StepTrace
 from graphc.frontend.storage import Storage
@@ -45,15 +48,27 @@ from graphc.frontend.trace import Effect
 PLAIN = (dict, list)  # containers whose items are set by no code of a user's
 
 
+class Spot(NamedTuple):
+    """Where a tensor was found: at a place, or at the path of a tree that is there."""
+
+    place: Place
+    note: Note
+    tree: Tree | None
+    path: Path
+    row: Row
+    moves: bool
+
+
 class Rebound(Standing):
     """Such a place while its step is traced: what stood there, and what the step leaves."""
 
-    __slots__ = ("left", "traced")
+    __slots__ = ("inside", "left", "traced")
 
     def __init__(self, number: int, label: str, owner: Any, key: Any, row: Any) -> None:
         super().__init__(number, label, owner, key, row[:2])
         self.traced: Tensor = row[2]
         self.left = self.value()
+        self.inside = False  # of a container that stands there, which Python sets
 
 
 def find(trace: StepTrace, reads: Reads) -> None:
@@ -61,23 +76,42 @@ def find(trace: StepTrace, reads: Reads) -> None:
     made = reads.made()
     if any(_is_code(x, made) for x in reads.stores.given()):
         return  # which the step has made anew, and may hold a tensor of this call
-    held = _held(reads.notes)
+    trees, covered = alone(reads, trees_of(reads, made))
+    apart = covered | {tree.place for tree in trees}
+    known = ((p, n) for p, n in reads.notes.items() if id(n.owner) not in made)
+    notes = {place: note for place, note in known if place not in apart}
+    held = _held(notes)
     hidden = {x.storage for a in trace.after_commit for x in _closed_over(a)}
-    groups: dict[Storage, list[tuple[Place, Note]]] = {}
-    for place, note in [*reads.notes.items(), *_slots(trace, reads.notes)]:
+    groups: dict[Storage, list[Spot]] = {}
+    for place, note in [*notes.items(), *_slots(trace, notes)]:
         x: Any = note.rows[-1][2] if note.rows else None
-        if is_whole(x) and id(note.owner) not in made:
-            groups.setdefault(x.storage, []).append((place, note))
+        if is_plain(x) and id(note.owner) not in made:  # of a table, too
+            spot = Spot(place, note, None, (), note.rows[-1], _moves(reads, note))
+            groups.setdefault(x.storage, []).append(spot)
+    for tree in trees:
+        for path, x in tree.leaves():
+            row: Row = At(tree.get, path), tree.subject, x
+            held[x.storage] += 1
+            spot = Spot(tree.place, tree.note, tree, path, row, True)
+            groups.setdefault(x.storage, []).append(spot)
     for storage, parted in trace.parted.items():
         if storage not in hidden and _has_all(trace, parted.tensor):
             _part(trace, parted)
+    loose: dict[int, set[Path]] = {}
     for storage, group in groups.items():
-        x = group[0][1].rows[-1][2]
-        known = len(group) == max(held[storage], 1)
-        if storage in hidden or not known or not _is_free(trace, x):
+        x = group[0].row[2]
+        all_known = len(group) == max(held[storage], 1) and all(s.row[2] is x for s in group)
+        if storage in hidden or not all_known or not _is_free(trace, x):
             continue
-        if any(_moves(reads, note) for _, note in group):
+        if any(s.moves for s in group):
             _stand(trace, reads, group)
+            for s in group:
+                loose.setdefault(id(s.tree), set()).add(s.path)
+    for tree in trees:
+        if paths := loose.get(id(tree)):
+            reads.notes[tree.place] = tree.loosened(frozenset(paths))
+            for place in covered:
+                reads.notes.pop(place, None)
 
 
 def _has_all(trace: StepTrace, x: Tensor) -> bool:
@@ -127,16 +161,20 @@ def _moves(reads: Reads, note: Note) -> bool:
     return get(subject) is not x or reads.stands.moves((note.label, note.file, note.line))
 
 
-def _stand(trace: StepTrace, reads: Reads, group: list[tuple[Place, Note]]) -> None:
+def _stand(trace: StepTrace, reads: Reads, group: list[Spot]) -> None:
     """Have each call read what stands in these places, which is one tensor."""
     first = len(trace.places)
-    for place, note in group:
-        get, subject, x = row = note.rows[-1]
-        rebound = Rebound(len(trace.places), note.label, note.owner, place[2], row)
+    for place, note, tree, path, row, _ in group:
+        get, subject, x = row
+        key = place[2] if tree is None else (place[2], path)
+        rebound = Rebound(len(trace.places), note.label, note.owner, key, row)
         rebound.first = first
+        rebound.inside, rebound.written = tree is not None, x.storage in trace.written
         trace.places.append(rebound)
         trace.rebound.setdefault(x.storage, rebound)
         trace.flags.pop(x, None)
+        if tree is not None:
+            continue
         like = Like(get, x)
         if place in reads.notes:
             rows: tuple[Row, ...] = (*note.rows[:-1], (like, subject, like.kept))
@@ -174,12 +212,12 @@ def _is_free(trace: StepTrace, x: Tensor) -> bool:
     hooked = x._hooks is not None or x._after_grad is not None
     return not (
         s in trace.owners
-        or s in trace.written
+        or (s in trace.written and (x.requires_grad or x.views))
         or hooked
         or x in trace.grads
         or trace.flag_before(x) is not x.requires_grad
-        or any(others)
-        or any(grads)
+        or any(True for _ in others)
+        or any(True for _ in grads)
         or trace.current.get(s) in trace.fixed
         or place_of(x.array) is not trace.place
     )
@@ -222,6 +260,7 @@ def choose(trace: StepTrace, result: Any) -> None:
     used = [*_tensors(result), *(g for g in trace.grads.values() if g is not None)]
     shared = {r.first for r in trace.places if r.first != r.number}
     places = [r for r in trace.rebound.values() if not (r.number in shared or r.memory)]
+    places = [r for r in places if not r.inside]
     given = [x for args in trace.effects for x in _tensors(args)]
     seen = Counter(x.storage for x in (*used, *given))
     for r in (r for r in trace.places if r.memory and r.put is None):
@@ -283,7 +322,9 @@ def _may_stay(trace: StepTrace, r: Rebound, new: Any) -> bool:
     if isinstance(c, CHANGED) and not (type(c) in PLAIN or isinstance(c, Table)):
         return False
     return (
-        all(type(n) is int for n in shape)
+        is_whole(x)
+        and not r.written
+        and all(type(n) is int for n in shape)
         and new.spec == x.spec
         and shown_strides(new) == shown_strides(x)
         and not new.requires_grad
@@ -315,4 +356,5 @@ def release(trace: StepTrace) -> list[Standing]:
 def _without_values(r: Rebound) -> Standing:
     out = Standing(r.number, r.label, r.owner, r.key, r.row)
     out.put, out.first, out.memory, out.sole = r.put, r.first, r.memory, r.sole
+    out.written = r.written
     return out

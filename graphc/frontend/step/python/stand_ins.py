@@ -41,6 +41,10 @@ class StandIns:
         """Whether a line has read one tensor in a call, and another in the next."""
         return line in self._numbers.moving
 
+    def will_change(self, line: Line) -> None:
+        """The number that a line reads is another in the next call."""
+        self._numbers.loosen(line)
+
     def loosened(
         self, place: Place, owner: Any, line: Line, rows: tuple[Row, ...], made: Callable[[], Any]
     ) -> tuple[Row, ...]:
@@ -75,13 +79,18 @@ class StandIns:
         for name in names if self._of else ():
             self._of.pop(name, None)
 
-    def taking(self, read: Read, frame: FrameType, *what: Any) -> None:
-        """A read whose value is on top of the stack next."""
+    def taken(self, read: Read, frame: FrameType, *what: Any) -> HostValue | None:
+        """What stands for the number that a read finds, if anything does."""
         self._takes, self._read = True, None
         try:
             read(frame, *what)
         finally:
             self._takes = False
+        return None if self._read is None else self._read[1]
+
+    def taking(self, read: Read, frame: FrameType, *what: Any) -> None:
+        """A read whose value is on top of the stack next."""
+        self.taken(read, frame, *what)
         self._waiting = None if self._read is None else (frame, *self._read)
 
     def put(self, frame: FrameType) -> None:

@@ -28,31 +28,39 @@ HOLDERS = {"tensor": 2, "storage": 2, "array": 2, "base": 1}
 class Like:
     """Whether a place holds a tensor like the one that was traced: the getter of its guard."""
 
-    __slots__ = ("get", "kept", "place", "spec", "strides")
+    __slots__ = ("get", "kept")
 
     def __init__(self, get: Callable[[Any], Any], x: Tensor) -> None:
-        self.get, self.spec, self.strides = get, x._spec, x.storage.strides
-        self.place = place_of(x.array)
-        self.kept = "a tensor", str(self.spec), self.strides, self.place.name
+        self.get, self.kept = get, like(x)
 
     def __call__(self, subject: Any) -> Any:
         x = self.get(subject)
-        if not is_whole(x):
-            return OTHER
-        place, strides = place_of(x.array), x.storage.strides
-        if x._spec == self.spec and strides == self.strides and place is self.place:
-            return self.kept
-        return "a tensor", str(x._spec), strides, place.name
+        now = like(x) if is_plain(x) else OTHER
+        return self.kept if now == self.kept else now
+
+
+def like(x: Tensor) -> tuple[Any, ...]:
+    """What a tensor must be for a program that reads whatever stands in its place."""
+    s = x.storage
+    shown = (str(s.spec), *[(op.name, *attrs.items()) for op, attrs in x.views]) if x.views else ()
+    return "a tensor", str(x._spec), s.strides, place_of(x.array).name, x.requires_grad, *shown
 
 
 def is_whole(x: Any) -> bool:
     """Whether x is a plain tensor over all of its memory that no gradient goes through."""
+    whole = is_plain(x) and x.array is x.storage.array and x._base is None
+    return whole and not (x.views or x.requires_grad)
+
+
+def is_plain(x: Any) -> bool:
+    """Whether x is a tensor that nobody's hooks or gradients hang on; it may have a history."""
     return (
         type(x) is Tensor
         and x.array is not None
-        and x.array is x.storage.array
-        and not (x.views or x.requires_grad or x._base is not None)
-        and x._node is None
+        and (x._node is not None) is x.requires_grad
+        and x._hooks is None
+        and x._after_grad is None
+        and x._grad is None
     )
 
 
@@ -118,6 +126,7 @@ class Standing:
         "owner",
         "put",
         "sole",
+        "written",
     )
 
     def __init__(self, number: int, label: str, owner: Any, key: Any, row: tuple[Any, Any]) -> None:
@@ -127,6 +136,7 @@ class Standing:
         self.put: Callable[[Tensor], object] | None = None
         self.first = number  # of the places that hold the same tensor
         self.memory = False  # whether it is a tensor's `.data`: the tensor is whoever's
+        self.written = False  # in its own memory, whoever has that
         self.sole = False  # and nobody else may have that, who would see what is written first
 
     @property
@@ -145,7 +155,7 @@ class Standing:
 
     def token(self) -> tuple[object, ...]:
         """Equal for the same place, bound in the same way, of two traces."""
-        return id(self.owner), repr(self.key), self.put is None, self.first, self.sole
+        return id(self.owner), repr(self.key), self.put is None, self.first, self.sole, self.written
 
 
 def writable(at: Standing, spec: TensorSpec, order: Shape, place: Place) -> Tensor:

@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any
 
 from graphc.frontend.step.python import effects
-from graphc.frontend.step.python.effects import Itself
+from graphc.frontend.step.python.effects import Argument, Itself
 from graphc.frontend.step.python.reads import Reads
-from graphc.frontend.step.python.stores import copied, set_item
+from graphc.frontend.step.python.stores import arguments, copied, set_item
 from graphc.frontend.step.steptrace import StepTrace
 from graphc.frontend.table import Changed, changing
 from graphc.frontend.tensor import Tensor
@@ -48,14 +48,16 @@ def _new(changed: Changed) -> list[tuple[Any, Any]]:
 def _repeat(trace: StepTrace, reads: Reads, changed: Changed, made: set[int]) -> None:
     """Have each call set and remove what the step did; not what a guard has found there."""
     table, before = changed
+    path = arguments(trace).get(id(table))  # of one that each call passes
+    owner = Itself(table) if path is None else Argument(path)
     for key in [k for k in before if k not in table]:
-        effects.repeat(trace, partial(_drop, key=key), ((Itself(table),), {}))
+        effects.repeat(trace, partial(_drop, key=key), ((owner,), {}))
     for key, value in table.items():
         place = ("item", id(table), key)
         if key in before and before[key] is value and place not in reads.written:
             continue
         given = value if copied(trace, value, made) else Itself(value)
-        effects.repeat(trace, partial(set_item, key=key), ((Itself(table), given), {}))
+        effects.repeat(trace, partial(set_item, key=key), ((owner, given), {}))
 
 
 def _drop(table: dict[Any, Any], key: Any) -> None:

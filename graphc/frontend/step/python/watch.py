@@ -94,6 +94,7 @@ class Watch:
             try:
                 yield
                 if isinstance(trace, StepTrace):
+                    counts.foresee(trace, self.reads)
                     spend(trace)
                     rebound.find(trace, self.reads)
                     settle(trace, self.reads)

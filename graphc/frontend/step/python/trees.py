@@ -1,0 +1,159 @@
+"""Containers of tensors that a step finds anew in each call, as a tensor that stands in a place:
+
+    self.hidden = tuple(h.detach() for h in self.cell(x, self.hidden))
+    self.old = [p.detach().clone() for p in params]        rows.append(x); rows.pop(0)
+
+A list, tuple, dict, deque or dataclass that the step replaces or changes is no constant of the
+trace. Each call compares its form (`LikeTree`) and reads the tensors that it finds there; what the
+step leaves is set by Python.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from graphc.frontend.step.python.found import own
+from graphc.frontend.step.python.held import Note, Place, Whole
+from graphc.frontend.step.python.reads import Reads
+from graphc.frontend.step.python.stack import MISSING
+from graphc.frontend.step.python.standing import is_plain, like
+from graphc.frontend.step.signature import is_record, record
+from graphc.frontend.tensor import Tensor
+
+KINDS = (list, deque, dict, OrderedDict, defaultdict)
+OF_ITEMS = {"item", "whole", "attr", "dict", "type", "length", "truth"}  # notes about a container
+Path = tuple[Any, ...]
+Get = Any
+
+
+def parts(x: Any) -> Mapping[Any, Any] | None:
+    """What a container holds, by key, index or the name of a field; None for all else."""
+    if isinstance(x, tuple):
+        return dict(enumerate(tuple.__iter__(x)))
+    if type(x) not in KINDS:
+        return record(x) if is_record(x) else None
+    return x if isinstance(x, dict) else dict(enumerate(x))
+
+
+def tensors(x: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
+    """All tensors in nested containers."""
+    if isinstance(x, Tensor):
+        yield path, x
+    for key, item in (parts(x) or {}).items():
+        yield from tensors(item, (*path, key))
+
+
+def containers(x: Any) -> Iterator[Any]:
+    """x, and all containers in it."""
+    if (inside := parts(x)) is not None:
+        yield x
+        for item in inside.values():
+            yield from containers(item)
+
+
+class At:
+    """Gets what stands at a path of nested containers, MISSING where it leads nowhere."""
+
+    __slots__ = ("get", "path")
+
+    def __init__(self, get: Get, path: Path) -> None:
+        self.get, self.path = get, path
+
+    def __call__(self, subject: Any) -> Any:
+        x = self.get(subject)
+        for key in self.path:
+            x = (parts(x) or {}).get(key, MISSING)
+        return x
+
+
+class LikeTree:
+    """Whether a place holds a container like the one that was traced: the getter of its guard. At
+    `loose` paths any tensor of the kind will do."""
+
+    __slots__ = ("get", "kept", "loose")
+
+    def __init__(self, get: Get, x: Any, loose: frozenset[Path]) -> None:
+        self.get, self.loose = get, loose
+        self.kept = self._form(x, ())
+
+    def _form(self, x: Any, path: Path) -> Any:
+        if isinstance(x, Tensor):
+            return like(x) if path in self.loose and is_plain(x) else x
+        if (inside := parts(x)) is None:
+            return x
+        items = tuple(self._form(item, (*path, key)) for key, item in inside.items())
+        return type(x), getattr(x, "maxlen", None), (*inside,), items
+
+    def __call__(self, subject: Any) -> Any:
+        from graphc.frontend.step.python.guards import same
+
+        now = self._form(self.get(subject), ())
+        return self.kept if same(now, self.kept) else now
+
+
+class Tree(NamedTuple):
+    """A place that holds a container; `get` and `subject` find it, `value` is what was traced."""
+
+    place: Place
+    note: Note
+    get: Get
+    subject: Any
+    value: Any
+
+    def leaves(self) -> Iterator[tuple[Path, Tensor]]:
+        return ((path, x) for path, x in tensors(self.value) if is_plain(x))
+
+    def loosened(self, loose: frozenset[Path]) -> Note:
+        """The note of a trace that takes any tensors at these paths."""
+        guard = LikeTree(self.get, self.value, loose)
+        row = guard, self.subject, guard.kept
+        return self.note._replace(rows=(*self.note.rows[:-1], row), of_module=False)
+
+
+def found(reads: Reads, made: set[int]) -> list[Tree]:
+    """Those that the step replaces or changes, or that earlier calls have found replaced."""
+    trees = []
+    for place, note in reads.notes.items():
+        if not note.rows or id(note.owner) in made:
+            continue
+        get, subject, x = note.rows[-1]
+        if isinstance(get, Whole):
+            moves = reads.has_changed(subject) or _seen(reads, note)
+            if type(x) is tuple and moves:
+                trees.append(Tree(place, note, get.items, subject, x))
+        elif place[0] in ("attr", "item", "cell") and parts(x) is not None and id(x) not in made:
+            moves = get(subject) is not x or _seen(reads, note)
+            if moves and not any(_touched(reads, c) for c in containers(x)):
+                trees.append(Tree(place, note, get, subject, x))
+    return [t for t in trees if any(True for _ in t.leaves())]
+
+
+def _touched(reads: Reads, c: Any) -> bool:
+    """Whether the step itself changes a container."""
+    if not is_record(c):
+        return reads.has_changed(c)
+    sets = (*reads.written, *reads.rewritten, *reads.counted)
+    return reads.has_changed(own(c)) or any(place[1] in (id(c), id(own(c))) for place in sets)
+
+
+def _seen(reads: Reads, note: Note) -> bool:
+    return reads.stands.moves((note.label, note.file, note.line))
+
+
+def alone(reads: Reads, trees: list[Tree]) -> tuple[list[Tree], set[Place]]:
+    """The trees whose containers are read by way of them alone; the notes that theirs cover."""
+    kept, covered = [], set[Place]()
+    for tree in trees:
+        inner = [*containers(tree.value)][isinstance(tree.note.rows[-1][0], Whole) :]
+        ids = {id(c) for c in inner} | {id(own(c)) for c in inner if is_record(c)}
+        if tree.place[0] == "whole":
+            ids.add(id(tree.subject))
+        inside = {p for p in reads.notes if p[1] in ids and p[0] in OF_ITEMS and p != tree.place}
+        others = (n for p, n in reads.notes.items() if p not in inside and p != tree.place)
+        held = {id(n.rows[-1][2]) for n in others if n.rows}
+        if held.isdisjoint({id(c) for c in inner}) and not any(p in reads.stands for p in inside):
+            kept.append(tree)
+            covered |= inside
+    return [t for t in kept if t.place not in covered], covered
