@@ -78,9 +78,13 @@ for wrong in (
         wrong()
     except (CudaError, OutOfMemory) as error:
         print(type(error).__name__, error.what[:60], "|", error.reason)
-thread = threading.Thread(target=lambda: gpu.set(block.address, b"\\5", 3))
-thread.start()
-thread.join()
+for call in (
+    lambda: gpu.set(block.address, b"\\5", 3),
+    lambda: print(d.StreamQuery(s), d.EventQuery(0x61)),
+):
+    thread = threading.Thread(target=call)  # which has no context
+    thread.start()
+    thread.join()
 gpu.synchronize()
 d.StreamDestroy(s)
 """
@@ -137,6 +141,8 @@ DeviceOutOfMemory CUDA out of memory: 1099511.6 MB were asked for; 0.0 MB of 0 |
 the device's memory is in use, by this process or by others
 CtxSetCurrent 0xc0
 MemsetD8Async 0x7f0000000000 5 3 0x51
+CtxSetCurrent 0xc0
+False True
 CtxSynchronize
 StreamDestroy 0x51
 """

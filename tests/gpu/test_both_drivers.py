@@ -18,7 +18,7 @@ from graphc.ir.cuda_abi import GridDim, Image, Param, Source
 from graphc.ir.types import Array
 from graphc.runtime.cuda import pack
 from graphc.runtime.cuda.device import Device, current
-from graphc.runtime.cuda.driver import INVALID_VALUE, MapElement, Swizzle
+from graphc.runtime.cuda.driver import Code, MapElement, Swizzle
 
 ALL_TYPES = Source(
     "all_types",
@@ -147,7 +147,7 @@ def test_a_tensor_map_is_written_where_it_is_asked_for(gpu: Device) -> None:
     assert room[start : start + 128].any() and not room[start + 128 :].any()
     with pytest.raises(CudaError) as caught:
         gpu.driver.TensorMapEncodeTiled(at + 16, *shape[1:])
-    assert caught.value.number == INVALID_VALUE
+    assert caught.value.number == Code.INVALID_VALUE
 
 
 def test_an_empty_grid_is_refused(gpu: Device) -> None:

@@ -39,7 +39,7 @@ class Apart:
         self._device = device
         self._parts = parts_of(program) if program else []
         self._memory: Allocation | None = None
-        self._recordings = Recordings(device.driver, device.stream, device.capture_stream)
+        self._recordings = Recordings(device)
 
     def at(self, recordings: Recordings, key: Key, given: Places, make: Make) -> list[Started]:
         """What to start on the `given` addresses, which are `key`: what is recorded for them, or
@@ -73,8 +73,7 @@ class Apart:
                 before.append(Move(*ends, p.size_bytes))
             else:
                 after.append(Move(*ends[::-1], p.size_bytes))
-        driver, stream = self._device.driver, self._device.stream
-        return Direct(driver, stream, [*before, Replay(graph), *after])
+        return Direct(self._device, [*before, Replay(graph), *after])
 
 
 def parts_of(program: Program) -> list[Part]:

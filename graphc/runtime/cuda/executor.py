@@ -105,9 +105,7 @@ class CudaExecutable:
         self._starts = ctypes.c_int64(0)  # by native code
         self._graphs: Graphs | None = None
         self._states: tuple[int, ...] = ()
-        self._recordings = Recordings(
-            self._driver, self._device.stream, self._device.capture_stream
-        )
+        self._recordings = Recordings(self._device)
         self._functions = [engine.device.function(x) if x is not None else 0 for x in images]
         self._parts = parts_of(images)
         self._apart = Apart(program if len(self._parts) == 1 else None, self._device)
