@@ -61,6 +61,8 @@ d.GraphUpload(executable, s)
 d.GraphLaunch(executable, s)
 launch = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(d.GraphLauncher())
 launch(executable, s)
+copy = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_size_t] * 3, ctypes.c_void_p)(d.Copier())
+print(copy(0x7f0000000000, 0x7f0000000040, 9, s))
 d.GraphExecDestroy(executable)
 d.GraphDestroy(graph)
 room = (ctypes.c_char * 192)()
@@ -124,6 +126,8 @@ GraphInstantiate 0x71 0
 GraphUpload 0x81 0x51
 GraphLaunch 0x81 0x51
 GraphLaunch 0x81 0x51
+MemcpyDtoDAsync 0x7f0000000000 0x7f0000000040 9 0x51
+0
 GraphExecDestroy 0x81
 GraphDestroy 0x71
 TensorMapEncodeTiled 0 9 2 0x7f0000000000 64 32 128 64 16 1 1 0 3 2 0

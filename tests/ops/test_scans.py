@@ -1,4 +1,4 @@
-"""Scans in a compiled step: what they give, whatever the length, and how many launches they take."""
+"""Scans in a compiled step: what they give at every length, and how many launches they take."""
 
 from __future__ import annotations
 

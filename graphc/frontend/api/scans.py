@@ -1,9 +1,9 @@
 """Scans along a dimension, in one of two ways.
 
 By doubling strides: log2(n) steps join what has been scanned so far with itself, shifted by 1, 2, 4
-and so on. In a trace, sums and products by blocks: in each, element k is a reduction of the first k,
-behind what a scan of the blocks' totals says of those before it. That is two launches a level of
-`BLOCK` elements, and one more, where doubling takes two a step.
+and so on. In a trace, sums and products by blocks: in each, element k is a reduction of those up to
+it, behind what a scan of the blocks' totals says of the blocks before. That is two launches a level
+of `BLOCK` elements, and one more, where doubling takes two a step.
 """
 
 from __future__ import annotations

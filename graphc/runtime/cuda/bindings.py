@@ -281,6 +281,9 @@ class CudaDriver:
     def GraphLauncher(self) -> int:
         return self._entry("cuGraphLaunch")
 
+    def Copier(self) -> int:
+        return self._entry("cuMemcpyDtoDAsync")
+
     def GraphExecDestroy(self, executable: int) -> None:
         self._call("GraphExecDestroy", executable)
 

@@ -185,6 +185,9 @@ class Driver(Protocol):
     def GraphLauncher(self) -> int:
         """The address of GraphLaunch as a function of C, which gives a status."""
 
+    def Copier(self) -> int:
+        """The same of MemcpyDtoDAsync."""
+
     def GraphExecDestroy(self, executable: int) -> None: ...
     def GraphDestroy(self, graph: int) -> None: ...
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from threading import get_ident
 from typing import Any, TypeVar
@@ -39,6 +40,7 @@ from graphc.runtime.cuda.order import Clock, Operation, Timeline, Work, join
 
 Thing = TypeVar("Thing")
 Launcher = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_size_t)
+Copier = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_size_t] * 4)
 
 
 class FakeDriver:
@@ -58,7 +60,8 @@ class FakeDriver:
         self._handles = count(1)
         self._objects: dict[int, Any] = {}
         self._captures: dict[int, Capture] = {}  # by stream
-        self._launcher = Launcher(self._launch)
+        self._launcher = Launcher(partial(self._status, "GraphLaunch"))
+        self._copier = Copier(partial(self._status, "MemcpyDtoDAsync"))
 
     # ---- init
 
@@ -404,10 +407,13 @@ class FakeDriver:
     def GraphLauncher(self) -> int:
         return ctypes.cast(self._launcher, ctypes.c_void_p).value or 0
 
-    def _launch(self, executable: int, stream: int) -> int:
+    def Copier(self) -> int:
+        return ctypes.cast(self._copier, ctypes.c_void_p).value or 0
+
+    def _status(self, call: str, *arguments: int) -> int:
         """As C calls it."""
         try:
-            self.GraphLaunch(executable, stream)
+            getattr(self, call)(*arguments)
         except CudaError as e:
             return e.number
         return 0
