@@ -51,6 +51,7 @@ print(d.OccupancyMaxActiveBlocksPerMultiprocessor(f, 128, 9), gpu.properties.nam
 e = d.EventCreate(timing=True)
 d.EventRecord(e, s)
 d.StreamWaitEvent(s, e)
+print(d.PointerGetDevice(block.address))
 print(d.EventQuery(e), d.EventElapsedTime(e, e))
 d.EventSynchronize(e)
 d.EventDestroy(e)
@@ -116,6 +117,8 @@ Occupancy 0x40 128 9
 EventCreate 0
 EventRecord 0x61 0x51
 StreamWaitEvent 0x51 0x61 0
+PointerGetAttribute 9 0x7f0000000000
+1
 EventElapsedTime 0x61 0x61
 True 1.5
 EventSynchronize 0x61

@@ -14,10 +14,12 @@ pytest.importorskip("triton")
 
 import graphc
 from graphc.errors import CudaError, DeviceUnavailable
+from graphc.ir.types import Array
 from graphc.runtime.cuda.capture import Recorded, Report
 from graphc.runtime.cuda.device import Device
 from graphc.runtime.cuda.driver import Driver
 from graphc.runtime.cuda.fake import FakeDriver
+from graphc.runtime.cuda.memory import Allocation
 
 
 class Knot:
@@ -35,7 +37,7 @@ def device() -> Iterator[Device]:
     gc.enable()
 
 
-def report(device: Device) -> tuple[Report, object]:
+def report(device: Device) -> tuple[Report, tuple[Allocation, Array]]:
     word, host = device.allocate(8), device.host.array((8,), np.dtype(np.uint8))
     device.set(word.address, b"\1", 8)
     return Report(host.ctypes.data, word.address, 8), (word, host)

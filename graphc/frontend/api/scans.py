@@ -38,7 +38,10 @@ __all__ = ["cummax", "cummin", "cumprod", "cumsum", "logcumsumexp"]
 Join = Callable[["Tensor", "Tensor"], "Tensor"]
 BLOCK = 32  # elements whose reductions run side by side, each over all of them
 SHORT = 64  # elements that are one block, though that is more work
-REDUCED = {E.add: (R.sum, 0), E.mul: (R.prod, 1)}  # by a join: the reduction, and that of nothing
+REDUCED: dict[Join, tuple[Callable[..., Any], int]] = {  # the reduction, and that of nothing
+    E.add: (R.sum, 0),
+    E.mul: (R.prod, 1),
+}
 Gradient = Callable[["Tensor", "Tensor", "Tensor", int], "Tensor"]
 
 
@@ -88,9 +91,7 @@ def _within(x: Tensor, axis: int, join: Join, before: bool) -> Tensor:
     """Each element's reduction over those up to it, or `before` it."""
     reduce, nothing = REDUCED[join]
     n, rest = x.spec.shape[axis], len(x.spec.shape) - axis - 1
-    at = [
-        x.emit(OPS["iota"], shape=(n, n, *(1,) * rest), axis=k, dtype=i64.name) for k in (0, 1)
-    ]
+    at = [x.emit(OPS["iota"], shape=(n, n, *(1,) * rest), axis=k, dtype=i64.name) for k in (0, 1)]
     taken = logic.gt(*at) if before else logic.ge(*at)
     return reduce(E.where(taken, shapes.unsqueeze(x, axis), nothing), axis + 1)
 

@@ -195,6 +195,10 @@ class CudaDriver:
         free, total = self._call("MemGetInfo")
         return int(free), int(total)
 
+    def PointerGetDevice(self, address: int) -> int:
+        asked = cu.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+        return int(self._call("PointerGetAttribute", asked, address))
+
     def MemAlloc(self, size_bytes: int) -> int:
         return int(self._call("MemAlloc", size_bytes))
 

@@ -153,6 +153,9 @@ class Driver(Protocol):
     def MemGetInfo(self) -> tuple[int, int]:
         """Free and total bytes."""
 
+    def PointerGetDevice(self, address: int) -> int:
+        """cuPointerGetAttribute: the number of the device whose memory this is in."""
+
     def MemAlloc(self, size_bytes: int) -> int: ...
     def MemFree(self, address: int) -> None: ...
     def MemHostAlloc(self, size_bytes: int) -> int: ...

@@ -28,7 +28,7 @@ from graphc.runtime.cuda.driver import (
     Swizzle,
     failure,
 )
-from graphc.runtime.cuda.fake_memory import FakeMemory
+from graphc.runtime.cuda.fake_memory import FakeMemory, is_within
 from graphc.runtime.cuda.fake_objects import (
     ATTRIBUTES,
     Capture,
@@ -202,6 +202,11 @@ class FakeDriver:
 
     def MemGetInfo(self) -> tuple[int, int]:
         return self.total_bytes - self.memory.used_bytes, self.total_bytes
+
+    def PointerGetDevice(self, address: int) -> int:
+        there = is_within(self.memory.device, address, 1)
+        self._require(there, "PointerGetAttribute", Code.INVALID_VALUE)
+        return 0
 
     def MemAlloc(self, size_bytes: int) -> int:
         self._not_in_capture("MemAlloc")
