@@ -202,7 +202,7 @@ def window(args: argparse.Namespace) -> int:
             run_all(names, end, args, warming)
         finally:
             end_all(warming)
-            write(out / "window.json", summed_up(out, args.limit_s))
+            write(args.summary or out / "window.json", summed_up(out, args.limit_s))
     return 0
 
 
@@ -219,7 +219,7 @@ def run_all(
                 write(out / f"{name}.json", {"stage": name, **why, "rows": []})
             continue
         report = watch_stage(name, out, limit, args)
-        write(out / "window.json", summed_up(out, args.limit_s))
+        write(args.summary or out / "window.json", summed_up(out, args.limit_s))
         show(report)
         if name == WARMED:
             end_all(warming)
@@ -268,6 +268,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="not those that are done in OUT")
     parser.add_argument("--scale", type=float, default=1.0, help="of each stage's own limit")
     parser.add_argument("--pack", type=Path, help="folder that gpu_pack.py made")
+    parser.add_argument("--summary", type=Path, help="where window.json goes, instead of out")
     parser.add_argument("--tests", nargs="+", default=[], help="what pytest -m gpu looks through")
     parser.add_argument("--stage", choices=[*LIMITS_S], help=argparse.SUPPRESS)
     return parser.parse_args(argv)

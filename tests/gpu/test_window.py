@@ -22,6 +22,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import gpu_kernels  # noqa: E402
 import gpu_pack  # noqa: E402
+import gpu_report  # noqa: E402
 import gpu_smoke  # noqa: E402
 import gpu_stages  # noqa: E402
 import gpu_tune  # noqa: E402
@@ -71,6 +72,34 @@ def test_the_whole_window(tmp_path: Path) -> None:
     }  # fmt: skip
     for name in ("ceilings", "nets", "conv", "attention"):
         assert "torch" in found[name]["skipped"][0]  # not installed, or without a device
+
+
+def test_a_window_is_read_and_brought_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"net": "mlp", "variant": "graphc", "median_ms": 2.0},
+        {"net": "mlp", "variant": "torch eager", "median_ms": 3.0},
+        {"net": "mlp", "variant": "torch.compile default", "failed": "it broke"},
+        {"conv": "stem", "direction": "forward", "variant": "graphc", "median_ms": 0.5},
+    ]
+    tests = {"counts": {"failed": 1}, "failures": ["FAILED tests/gpu/test_map.py::test_it"]}
+    reports = [
+        {"stage": "tests", "status": "failed", "reason": "tests failed", "rows": [tests]},
+        {"stage": "nets", "status": "partial", "wall_s": 9.0, "rows": rows, "log": "long"},
+        {"stage": "conv", "status": "skipped", "reason": "no time left", "rows": []},
+    ]
+    (tmp_path / "window.json").write_text(json.dumps({"reports": reports}))
+    old = tmp_path / "h200" / "conv.json"
+    old.parent.mkdir()
+    old.write_text("{}")
+    gpu_report.main([str(tmp_path / "window.json"), str(old.parent)])
+    said = capsys.readouterr().out
+    assert "tests: failed, 1 rows; tests failed\n  {'failed': 1}\n  FAILED tests/gpu/" in said
+    assert "'variant': 'torch.compile default', 'failed': 'it broke'" in said
+    assert "| mlp | 2 | 3 | 1.50 |" in said and "| stem, forward | 0.5 | - |" in said
+    assert json.loads((old.parent / "nets.json").read_text())["rows"] == rows
+    assert old.read_text() == "{}"
 
 
 def test_all_stages_fit_the_window() -> None:
