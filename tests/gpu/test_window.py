@@ -210,6 +210,16 @@ def test_no_time_left_is_said(tmp_path: Path) -> None:
     }
 
 
+def test_tests_of_the_repository_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose options make pytest say less."""
+    monkeypatch.setenv("GRAPHC_CUDA", "fake")
+    monkeypatch.setattr(gpu_stages, "FAKE", True)  # in one process
+    test = f"{gpu_stages.MARKED}/test_both_drivers.py::test_an_empty_grid_is_refused"
+    rows: list[dict[str, Any]] = []
+    gpu_stages.suite(rows.append, time.monotonic() + 100, [test])
+    assert rows[0] == {"counts": {"passed": 1}, "failures": []}
+
+
 def test_a_peer_that_hangs_keeps_its_rows() -> None:
     code = "import time; print('{\"row\": 1}', flush=True); time.sleep(60)"
     lines = gpu_stages.lines([sys.executable, "-c", code], time.monotonic() + 3)
