@@ -3,7 +3,10 @@
 Kernels of everything that `gpu_window.py` measures, compiled for sm_90a, as a kernel cache; and
 wheels of graphc's dependencies for CPython 3.12 on Linux, from small to large while they fit. What
 was left out stands in `DIR/pack.json`. Cached kernels are found by Triton's version among others:
-run this with the version that is there (`--expect-triton` checks).
+run this with the version that is there (`--expect-triton` checks, before anything is compiled).
+
+Run again into the same folder, it compiles only kernels whose text, options or compiler are others
+than before, and removes those that nothing asks for any more; after a run that was ended, the rest.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +50,18 @@ def pack_kernels(folder: Path, only: Sequence[str]) -> dict[str, Any]:
     from graphc.codegen_gpu.library import GpuLibrary
     from graphc.codegen_gpu.target import Target
     from graphc.errors import GraphcError
-    from graphc.runtime.disk_cache import DiskCache
+    from graphc.runtime.disk_cache import SUFFIX, DiskCache, hashed
 
+    class Noting(DiskCache):
+        """Knows what was asked for."""
+
+        def get(self, key: str) -> bytes | None:
+            asked.add(hashed(key).hex() + SUFFIX)
+            return super().get(key)
+
+    asked: set[str] = set()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    library = GpuLibrary(Target.named(ARCH), DiskCache(folder))
+    library = GpuLibrary(Target.named(ARCH), Noting(folder))
     failed: dict[str, str] = {}
     start = time.monotonic()
     calls = [("smoke", lambda arch: dict.fromkeys(gpu_smoke.all_sources()))]
@@ -59,11 +71,15 @@ def pack_kernels(folder: Path, only: Sequence[str]) -> dict[str, Any]:
         except (GraphcError, AssertionError, LookupError) as e:
             failed[name] = f"{type(e).__name__}: {e}"[:1000]
         print(f"{time.monotonic() - start:6.0f} s  {name}", file=sys.stderr, flush=True)
+    stale = [] if only or failed else [f for f in folder.iterdir() if f.name not in asked]
+    for file in stale:
+        file.unlink()
     return {
         "triton": abi.installed_version(),
         "arch": ARCH,
         "compiled": library.compiled,
         "found": library.hits,
+        "removed": len(stale),
         "failed": failed,
         "bytes": size_of(folder),
     }
@@ -85,8 +101,6 @@ def download(name: str, folder: Path) -> list[Path]:
 
 def required(name: str) -> str:
     """The package with the version of this environment, so that what was tested is what goes."""
-    from importlib import metadata
-
     try:
         return f"{name}=={metadata.version(name)}"
     except metadata.PackageNotFoundError:
@@ -122,10 +136,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--nets", nargs="+", default=[], help="kernels of these nets alone")
     parser.add_argument("--expect-triton", default="", help="fail under another version")
     args = parser.parse_args(argv)
-    kernels = pack_kernels(args.folder / "kernels", args.nets)
-    if args.expect_triton and kernels["triton"] != args.expect_triton:
-        print(f"this is Triton {kernels['triton']}, not {args.expect_triton}", file=sys.stderr)
+    here = metadata.version("triton")
+    if args.expect_triton and here != args.expect_triton:
+        print(f"this is Triton {here}, not {args.expect_triton}", file=sys.stderr)
         return 1
+    kernels = pack_kernels(args.folder / "kernels", args.nets)
     room = int(args.max_mib * MIB) - kernels["bytes"]
     wheels = pack_wheels(args.folder / "wheels", args.wheels, room)
     report = {"kernels": kernels, "wheels": wheels, "bytes": size_of(args.folder)}

@@ -73,7 +73,8 @@ def abi(record: Record, deadline: float, tests: Sequence[str]) -> None:
 
 def suite(record: Record, deadline: float, tests: Sequence[str]) -> None:
     """`pytest -m gpu`: counts, and what failed with its last lines."""
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-rfE", "--tb=short"]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-rfE", "--tb=short"]
+    command += ["-o", "addopts="]  # the repository's own, with which no counts are printed
     command += ["--continue-on-collection-errors"]
     command += ["-W", "default", "-p", "no:cacheprovider", *(tests or [MARKED])]
     if not FAKE and find_spec("xdist") is not None:

@@ -2,9 +2,11 @@
 
 Offline, and within `--limit-s`. Stages are processes with time limits, in the order of STAGES; each
 leaves `OUT/<stage>.json` with its status and the rows it came to, and one that fails stops no
-other. `OUT/window.json` has all of them so far, for who can bring back one file. With `--pack DIR`
-(made by `gpu_pack.py`) its wheels are used where a package is missing, and its kernels need no
-compiling. GRAPHC_CUDA=fake runs the whole of it without a GPU, on tiny shapes.
+other. `OUT/window.json` has all of them so far, those of earlier runs too, for who can bring back
+one file; a window that is itself ended early leaves what it had. `--resume` runs the stages that
+have not come to their end in OUT, `--only` those that are named. With `--pack DIR` (made by
+`gpu_pack.py`) its wheels are used where a package is missing, and its kernels need no compiling.
+GRAPHC_CUDA=fake runs the whole of it without a GPU, on tiny shapes.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ LIMITS_S = {  # what a stage may take; all of them fit the whole
     "ceilings": 35,
     "conv": 50,
 }
+DONE = ("ok", "partial")  # of a stage that need not be run again
 WARMED = "tests"  # behind it stages measure, and nothing else may run
 GRACE_S = 5.0  # to write the last rows
 LOG_CHARACTERS = 6000
@@ -121,24 +124,33 @@ def watch_stage(name: str, out: Path, limit_s: float, args: argparse.Namespace) 
         process = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
-        ended = "ended"
+        ended, code = "killed", 0
         try:
-            code = process.wait(limit_s)
+            code, ended = process.wait(limit_s), "ended"
         except subprocess.TimeoutExpired:
-            ended, code = "timeout", 0
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        log.seek(0)
-        text = log.read().decode(errors="replace")[-LOG_CHARACTERS:]
-    report = read(file)
-    report |= {"stage": name, "wall_s": time.monotonic() - start, "log": text}
-    if ended == "timeout":
-        report |= {"status": "timeout", "reason": f"not done within {limit_s:.0f} s"}
-    elif code or report.get("status") in (None, "running"):
-        report |= {"status": "failed", "reason": f"the process ended with {code}"}
-    write(file, report)
+            ended = "timeout"
+        finally:  # where the window is ended, too
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            log.seek(0)
+            text = log.read().decode(errors="replace")[-LOG_CHARACTERS:]
+            report = read(file)
+            report |= {"stage": name, "wall_s": time.monotonic() - start, "log": text}
+            report |= ending(ended, code, report.get("status"), limit_s)
+            write(file, report)
     return report
+
+
+def ending(ended: str, code: int, status: str | None, limit_s: float) -> Report:
+    """What a report says of its stage's end, if the stage did not say it."""
+    if ended == "timeout":
+        return {"status": "timeout", "reason": f"not done within {limit_s:.0f} s"}
+    if ended == "killed":
+        return {"status": "killed", "reason": "the window was ended"}
+    if code or status in (None, "running"):
+        return {"status": "failed", "reason": f"the process ended with {code}"}
+    return {}
 
 
 def prepare(pack: Path, scratch: Path) -> None:
@@ -182,27 +194,40 @@ def window(args: argparse.Namespace) -> int:
         os.chmod(scratch / "kernels", 0o700)
         os.environ["GRAPHC_CACHE_DIR"] = str(scratch / "kernels")
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(scratch / "inductor")
-        reports, names = [], args.only or [*LIMITS_S]
+        names = args.only or [*LIMITS_S]
+        if args.resume:
+            names = [n for n in names if read(out / f"{n}.json").get("status") not in DONE]
         warming = warm() if {WARMED, "nets"} <= {*names} else []
-        for name in names:
-            left = end - time.monotonic() - GRACE_S
-            limit = min(LIMITS_S[name] * args.scale, left)
-            if limit < 2 * GRACE_S:
-                reports.append({"stage": name, "status": "skipped", "reason": "no time left"})
-                write(out / f"{name}.json", {**reports[-1], "rows": []})
-                continue
-            reports.append(watch_stage(name, out, limit, args))
-            write(out / "window.json", summed_up(reports, args.limit_s))
-            show(reports[-1])
-            if name == WARMED:
-                end_all(warming)
-        end_all(warming)
-    write(out / "window.json", summed_up(reports, args.limit_s))
+        try:
+            run_all(names, end, args, warming)
+        finally:
+            end_all(warming)
+            write(args.summary or out / "window.json", summed_up(out, args.limit_s))
     return 0
 
 
-def summed_up(reports: list[Report], limit_s: float) -> Report:
-    """How each stage ended, then all that it came to."""
+def run_all(
+    names: list[str], end: float, args: argparse.Namespace, warming: list[subprocess.Popen[bytes]]
+) -> None:
+    out: Path = args.out
+    for name in names:
+        left = end - time.monotonic() - GRACE_S
+        limit = min(LIMITS_S[name] * args.scale, left)
+        if limit < 2 * GRACE_S:
+            if not read(out / f"{name}.json")["rows"]:  # what an earlier run came to stays
+                why = {"status": "skipped", "reason": "no time left"}
+                write(out / f"{name}.json", {"stage": name, **why, "rows": []})
+            continue
+        report = watch_stage(name, out, limit, args)
+        write(args.summary or out / "window.json", summed_up(out, args.limit_s))
+        show(report)
+        if name == WARMED:
+            end_all(warming)
+
+
+def summed_up(out: Path, limit_s: float) -> Report:
+    """How each stage ended, in this run or an earlier one, then all that it came to."""
+    reports = [r for r in (read(out / f"{name}.json") for name in LIMITS_S) if "stage" in r]
     keep = ("stage", "status", "reason", "wall_s")
     brief = [{k: r[k] for k in keep if k in r} for r in reports]
     return {"stages": brief, "limit_s": limit_s, "reports": reports}
@@ -240,8 +265,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("out", type=Path, help="folder for one JSON file a stage")
     parser.add_argument("--limit-s", type=float, default=420.0, help="for all stages (default 420)")
     parser.add_argument("--only", nargs="+", choices=[*LIMITS_S], help="these stages")
+    parser.add_argument("--resume", action="store_true", help="not those that are done in OUT")
     parser.add_argument("--scale", type=float, default=1.0, help="of each stage's own limit")
     parser.add_argument("--pack", type=Path, help="folder that gpu_pack.py made")
+    parser.add_argument("--summary", type=Path, help="where window.json goes, instead of out")
     parser.add_argument("--tests", nargs="+", default=[], help="what pytest -m gpu looks through")
     parser.add_argument("--stage", choices=[*LIMITS_S], help=argparse.SUPPRESS)
     return parser.parse_args(argv)
@@ -251,6 +278,7 @@ def main(argv: list[str]) -> int:
     args = parse(argv)
     if args.stage:
         return run_stage(args.stage, args.out, args.limit_s, args.tests)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     return window(args)
 
 

@@ -35,7 +35,8 @@ class Stream:
     def __init__(self, device: Any = None, priority: int = 0) -> None:
         gpu = the_device(device)
         self._open(gpu, gpu.driver.StreamCreateWithPriority(priority))
-        weakref.finalize(self, gpu.driver.StreamDestroy, self.cuda_stream).atexit = False
+        destroy = gpu.driver.StreamDestroy
+        weakref.finalize(self, gpu.gone.note, destroy, self.cuda_stream).atexit = False
 
     def _open(self, gpu: Device, handle: int) -> None:
         self._gpu, self.cuda_stream = gpu, handle
@@ -107,7 +108,8 @@ class Event:
             self._gpu = stream._gpu
             driver = self._gpu.driver
             self.cuda_event = driver.EventCreate(self._timing)
-            weakref.finalize(self, driver.EventDestroy, self.cuda_event).atexit = False
+            gone, destroy = self._gpu.gone, driver.EventDestroy
+            weakref.finalize(self, gone.note, destroy, self.cuda_event).atexit = False
         elif self._gpu is not stream._gpu:
             raise InvalidState(
                 f"an event of cuda:{self._gpu.index} is recorded in a stream of {stream.device}",

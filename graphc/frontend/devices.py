@@ -106,6 +106,10 @@ class Accelerator(Protocol):
         ...
 
     def place(self, index: int) -> DevicePlace: ...
+    def owning(self, address: int) -> int:
+        """The index of the GPU whose memory this is in. Raises InvalidArgument."""
+        ...
+
     def pinned(self, array: Array) -> Array:
         """A copy in memory of the host that a GPU reads by itself."""
         ...
@@ -120,6 +124,10 @@ class Accelerator(Protocol):
         """A tensor of one value beside x; None if x is on the host."""
         ...
 
+
+HOST_POINTER = (
+    "The specified pointer {:#x} resides on host memory and is not registered with any CUDA device"
+)
 
 ACCELERATORS: list[Accelerator] = []  # the one there is, once a tensor was to be on it
 

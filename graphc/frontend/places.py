@@ -8,7 +8,7 @@ writes elements goes through its place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -98,6 +98,10 @@ class DevicePlace(Place, Protocol):
 
     def imported(self, owner: Any) -> Any:
         """The array of another library's object with `__dlpack__`."""
+        ...
+
+    def told(self, interface: Mapping[str, Any], owner: object) -> Any:
+        """The array of another library's object with this `__cuda_array_interface__`."""
         ...
 
     def run(self, op: Op, operands: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Any:

@@ -78,6 +78,7 @@ LATCH = {name: k for k, name in enumerate((
     "storage_words",
     "pool", "job",  # of a CPU
     "graphs", "graph_count", "graph", "width", "starts", "launch", "stream", "index",
+    "around", "places", "copy",
     "address_at", "dtype_at", "shape_at", "strides_at", "index_at",  # of a GPU
 ))}  # fmt: skip
 # Bytes in NumPy's public struct of an array; of its flags, that its elements are aligned.
@@ -86,7 +87,7 @@ ARRAY_ALIGNED = 0x100
 # Of each argument: whether it is a tensor; the value that it is, or a tensor's type; ...
 ROW = {
     "tensor": 0, "object": 1, "flag": 2, "slot": 3, "descr": 4, "rank": 5, "dims": 6, "dtype": 7,
-    "shape": 8, "storage": 9, "shown": 10, "strides": 11, "steps": 12,
+    "shape": 8, "storage": 9, "shown": 10, "strides": 11, "steps": 12, "plain": 13,
 }  # fmt: skip
 ROW_CELLS = len(ROW)
 # Of a result that may be handed out again; its storage's words follow.

@@ -129,6 +129,21 @@ no:
   ret i1 false
 }
 
+define internal i1 @latch_unflagged(ptr %c, ptr %x) nounwind {
+entry:
+  %kind = call i64 @latch_word(ptr %x, i64 8)
+  %tensor = cell i64 tensor
+  %is.tensor = icmp eq i64 %kind, %tensor
+  br i1 %is.tensor, label %flag, label %no
+flag:
+  %false = cell ptr false
+  %flag.now = own flag or false
+  %unflagged = icmp eq ptr %flag.now, %false
+  ret i1 %unflagged
+no:
+  ret i1 false
+}
+
 define internal i1 @latch_tensor(ptr %c, ptr %rows, i64 %k, ptr %x, ptr %pointers) nounwind {
 entry:
   %first = mul i64 %k, $ROW_CELLS
@@ -155,12 +170,20 @@ views:
   %empty = cell ptr empty
   %views.now = own views or empty
   %whole = icmp eq ptr %views.now, %empty
-  br i1 %whole, label %base, label %no
-base:
   %none = cell ptr none
   %base.now = own base or none
   %own = icmp eq ptr %base.now, %none
-  br i1 %own, label %spec, label %no
+  %itself = and i1 %whole, %own
+  br i1 %itself, label %spec, label %view
+view:
+  %plain = row i64 plain
+  %may = icmp ne i64 %plain, 0
+  br i1 %may, label %base, label %no
+base:
+  br i1 %own, label %spec, label %history
+history:
+  %unrecorded = call i1 @latch_unflagged(ptr %c, ptr %base.now)
+  br i1 %unrecorded, label %spec, label %no
 spec:
   %typed = call i1 @latch_spec(ptr %c, ptr %row, ptr %x)
   br i1 %typed, label %storage, label %no

@@ -42,6 +42,64 @@ def test_calls_with_other_arguments_run_no_python(counted: Counted) -> None:
         counted.latched(graphc.randn(3))
 
 
+def test_views_that_lie_row_by_row_run_no_python(counted: Counted) -> None:
+    """Parts of a data set, made in either mode."""
+    whole = graphc.randn(8, 3)
+    parts = [*whole.split(1), whole[2], whole.view(24)[3:6], whole.detach()[1]]
+    with graphc.no_grad():
+        parts += whole.split(1)
+    rows = [p.view(3) for p in parts]
+    counted.run(WARM_UP, rows[0])
+    for x in rows:
+        counted.latched(x)
+    whole.mul_(2.0)  # what they show has been written since
+    for x in rows:
+        counted.latched(x)
+
+
+VIEWS: dict[str, Callable[[Counted], Tensor]] = {
+    "with gaps": lambda c: graphc.randn(6)[::2],
+    "of a parameter": lambda c: nn.Parameter(graphc.randn(2, 3))[1],
+    "of one that got a history": lambda c: _with_history()[1],
+    "of the state": lambda c: c.weight.view(3),
+    "turned": lambda c: graphc.randn(3, 1).T[0],
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_other_views_are_seen(counted: Counted, name: str) -> None:
+    x = VIEWS[name](counted)
+    for _ in range(3):
+        expected = counted.expected(x)
+        if name == "of the state":
+            expected = float(((counted.weight.numpy() + 1.0) ** 2).sum())
+        out = counted.step(x)
+        assert out.item() == pytest.approx(expected, rel=1e-5)
+        assert out.requires_grad == x.requires_grad
+        counted.run(2)
+
+
+def _with_history() -> Tensor:
+    """Whose views were made before it got one."""
+    base = graphc.randn(2, 3)
+    view = base[1]
+    base.mul_(nn.Parameter(graphc.ones(3)))
+    assert view.requires_grad
+    return base
+
+
+def test_a_view_whose_base_got_a_history_has_one(counted: Counted) -> None:
+    base = graphc.randn(2, 3)
+    view = base[1]
+    counted.run(WARM_UP, view)
+    counted.latched(view)
+    base.mul_(nn.Parameter(graphc.full((3,), 2.0)))
+    out = counted.step(view)
+    assert out.requires_grad and out.item() == pytest.approx(
+        float((view.detach() * counted.weight).sum().item()), rel=1e-5
+    )
+
+
 def test_a_result_that_somebody_has_stays(counted: Counted) -> None:
     held = [counted.step(graphc.full((3,), float(k))) for k in range(8)]
     numbers = [x.item() for x in held]

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from graphc.errors import InvalidArgument
 from graphc.frontend import device_ops, places
-from graphc.frontend.devices import ACCELERATORS
+from graphc.frontend.devices import ACCELERATORS, HOST_POINTER
 from graphc.frontend.step.one_op import on_host
 from graphc.ir.types import Array
 from graphc.runtime.cuda.array import DeviceArray
@@ -102,6 +103,12 @@ class StandIn:
 
     def place(self, index: int) -> CudaPlace:
         return self._places[index]
+
+    def owning(self, address: int) -> int:
+        for k, memory in enumerate(self._memories):
+            if any(a <= address < a + b.size for a, b in memory.blocks.items()):
+                return k
+        raise InvalidArgument(HOST_POINTER.format(address))
 
     def pinned(self, array: Array) -> Array:
         self._pinned.append(array.copy())

@@ -51,6 +51,7 @@ print(d.OccupancyMaxActiveBlocksPerMultiprocessor(f, 128, 9), gpu.properties.nam
 e = d.EventCreate(timing=True)
 d.EventRecord(e, s)
 d.StreamWaitEvent(s, e)
+print(d.PointerGetDevice(block.address))
 print(d.EventQuery(e), d.EventElapsedTime(e, e))
 d.EventSynchronize(e)
 d.EventDestroy(e)
@@ -61,6 +62,8 @@ d.GraphUpload(executable, s)
 d.GraphLaunch(executable, s)
 launch = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(d.GraphLauncher())
 launch(executable, s)
+copy = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_size_t] * 3, ctypes.c_void_p)(d.Copier())
+print(copy(0x7f0000000000, 0x7f0000000040, 9, s))
 d.GraphExecDestroy(executable)
 d.GraphDestroy(graph)
 room = (ctypes.c_char * 192)()
@@ -78,9 +81,13 @@ for wrong in (
         wrong()
     except (CudaError, OutOfMemory) as error:
         print(type(error).__name__, error.what[:60], "|", error.reason)
-thread = threading.Thread(target=lambda: gpu.set(block.address, b"\\5", 3))
-thread.start()
-thread.join()
+for call in (
+    lambda: gpu.set(block.address, b"\\5", 3),
+    lambda: print(d.StreamQuery(s), d.EventQuery(0x61)),
+):
+    thread = threading.Thread(target=call)  # which has no context
+    thread.start()
+    thread.join()
 gpu.synchronize()
 d.StreamDestroy(s)
 """
@@ -110,6 +117,8 @@ Occupancy 0x40 128 9
 EventCreate 0
 EventRecord 0x61 0x51
 StreamWaitEvent 0x51 0x61 0
+PointerGetAttribute 9 0x7f0000000000
+1
 EventElapsedTime 0x61 0x61
 True 1.5
 EventSynchronize 0x61
@@ -120,6 +129,8 @@ GraphInstantiate 0x71 0
 GraphUpload 0x81 0x51
 GraphLaunch 0x81 0x51
 GraphLaunch 0x81 0x51
+MemcpyDtoDAsync 0x7f0000000000 0x7f0000000040 9 0x51
+0
 GraphExecDestroy 0x81
 GraphDestroy 0x71
 TensorMapEncodeTiled 0 9 2 0x7f0000000000 64 32 128 64 16 1 1 0 3 2 0
@@ -137,6 +148,8 @@ DeviceOutOfMemory CUDA out of memory: 1099511.6 MB were asked for; 0.0 MB of 0 |
 the device's memory is in use, by this process or by others
 CtxSetCurrent 0xc0
 MemsetD8Async 0x7f0000000000 5 3 0x51
+CtxSetCurrent 0xc0
+False True
 CtxSynchronize
 StreamDestroy 0x51
 """

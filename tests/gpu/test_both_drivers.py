@@ -12,13 +12,14 @@ pytest.importorskip("triton")
 
 from small_kernels import AXPY
 
+import graphc
 from graphc.codegen_gpu.library import GpuLibrary
 from graphc.errors import CudaError, DeviceOutOfMemory
 from graphc.ir.cuda_abi import GridDim, Image, Param, Source
 from graphc.ir.types import Array
 from graphc.runtime.cuda import pack
 from graphc.runtime.cuda.device import Device, current
-from graphc.runtime.cuda.driver import INVALID_VALUE, MapElement, Swizzle
+from graphc.runtime.cuda.driver import Code, MapElement, Swizzle
 
 ALL_TYPES = Source(
     "all_types",
@@ -147,7 +148,37 @@ def test_a_tensor_map_is_written_where_it_is_asked_for(gpu: Device) -> None:
     assert room[start : start + 128].any() and not room[start + 128 :].any()
     with pytest.raises(CudaError) as caught:
         gpu.driver.TensorMapEncodeTiled(at + 16, *shape[1:])
-    assert caught.value.number == INVALID_VALUE
+    assert caught.value.number == Code.INVALID_VALUE
+
+
+class Foreign:
+    """An array of another library's."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        self.__cuda_array_interface__ = told
+
+
+def test_memory_that_another_library_tells_of(gpu: Device) -> None:
+    x = graphc.arange(6.0, device="cuda").view(2, 3)
+    y = graphc.as_tensor(Foreign(x[:, 1:].__cuda_array_interface__))
+    y.add_(1.0)
+    assert x.tolist() == [[0, 2, 3], [3, 5, 6]] and y.device == x.device
+    here = np.zeros(4, np.float32)
+    told = {"shape": (4,), "typestr": "<f4", "data": (here.ctypes.data, False), "version": 3}
+    with pytest.raises(ValueError, match="resides on host memory"):
+        graphc.as_tensor(Foreign(told))
+
+
+def test_arrays_of_cupy_go_both_ways(gpu: Device) -> None:
+    cupy = pytest.importorskip("cupy")
+    if gpu.driver.name == "fake":
+        pytest.skip("CuPy needs a GPU")
+    there = cupy.arange(3.0)
+    x = graphc.as_tensor(there)
+    x.mul_(2.0)
+    graphc.cuda.synchronize()
+    assert there.tolist() == [0.0, 2.0, 4.0] == cupy.asarray(x).tolist()
+    assert graphc.from_dlpack(there).tolist() == cupy.from_dlpack(x).tolist()
 
 
 def test_an_empty_grid_is_refused(gpu: Device) -> None:

@@ -20,7 +20,7 @@ pytest.importorskip("triton")
 
 from graphc.runtime.cuda import device
 from graphc.runtime.cuda.dead import dead_behind
-from graphc.runtime.cuda.driver import ILLEGAL_ADDRESS, failure
+from graphc.runtime.cuda.driver import Code, failure
 from graphc.runtime.cuda.executor import CudaExecutable
 
 
@@ -136,7 +136,7 @@ def test_a_lost_device_is_an_error_and_the_cpu_goes_on(monkeypatch: pytest.Monke
     before = t.weight()
 
     def lost(executable: int, stream: int) -> None:
-        raise failure("GraphLaunch", ILLEGAL_ADDRESS)
+        raise failure("GraphLaunch", Code.ILLEGAL_ADDRESS)
 
     with monkeypatch.context() as patch:
         patch.setattr(device.current().driver, "GraphLaunch", lost)

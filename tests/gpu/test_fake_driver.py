@@ -37,6 +37,7 @@ class Bench:
             self.device.upload(block.address, np.arange(N, dtype=np.float32))
         self.device.synchronize()
         self.device.function(IMAGE)  # loading is not allowed in a capture
+        self.graph = 0
 
     def launch(self, stream: int = 0, image: Image = IMAGE, n: int = N, **changed: int) -> None:
         function = self.device.function(image)
@@ -274,15 +275,21 @@ NOT_IN_CAPTURE: dict[str, Callable[[Bench], object]] = {
     "pin": lambda b: b.driver.MemHostAlloc(64),
     "load": lambda b: b.device.function(replace(IMAGE, arch="other")),
     "read pageable memory": lambda b: b.device.upload(b.x.address, np.zeros(4, np.float32)),
+    "ask an event": lambda b: b.driver.EventQuery(b.driver.EventCreate()),
+    "wait for an event": lambda b: b.driver.EventSynchronize(b.driver.EventCreate()),
+    "destroy a stream": lambda b: b.driver.StreamDestroy(b.two),
+    "destroy a graph": lambda b: b.driver.GraphExecDestroy(b.graph),
 }
 
 
 @pytest.mark.parametrize("name", NOT_IN_CAPTURE)
 def test_what_a_capture_does_not_allow(bench: Bench, name: str) -> None:
+    bench.graph = capture(bench, bench.one)
     bench.driver.StreamBeginCapture(bench.one)
     with pytest.raises(CudaError, match="CAPTURE_UNSUPPORTED"):
         NOT_IN_CAPTURE[name](bench)
-    bench.driver.StreamEndCapture(bench.one)
+    with pytest.raises(CudaError, match="CAPTURE_INVALIDATED"):
+        bench.driver.StreamEndCapture(bench.one)
 
 
 def test_a_fork_must_come_back(bench: Bench) -> None:

@@ -17,7 +17,7 @@ from graphc.errors import CudaError
 from graphc.frontend.step.latched import places
 from graphc.frontend.storage import running
 from graphc.frontend.tensor import Tensor
-from graphc.runtime.cuda import device, executor
+from graphc.runtime.cuda import apart, capture, device, executor
 from tests.counted import ORDERS, WARM_UP, Counted
 
 pytestmark = pytest.mark.skipif(places() is None, reason="this interpreter keeps no versions")
@@ -170,6 +170,59 @@ def test_two_that_are_latched_know_of_each_other(fake_gpu: None) -> None:
     with pytest.raises(IndexError):
         other(one * 2)
     assert count.item() == 3 * WARM_UP
+
+
+@pytest.fixture
+def wandering(fake_gpu: None, monkeypatch: pytest.MonkeyPatch) -> tuple[Counted, list[Tensor]]:
+    """After so many calls with other addresses that a graph is shared by all; parts of a data set
+    that are left."""
+    monkeypatch.setattr(capture, "MOST_CAPTURES", 3)
+    monkeypatch.setattr(apart, "LEAST", 1)
+    counted = Counted(monkeypatch, "cuda", 4)
+    parts = [*graphc.randn(48, 4, device="cuda").split(2)]
+    for x in parts[:16]:
+        counted.run(1, x)
+    return counted, parts[16:]
+
+
+def test_parts_of_a_data_set_run_no_python(wandering: tuple[Counted, list[Tensor]]) -> None:
+    """Views, whose addresses never recur: a graph between copies is started natively, too."""
+    counted, parts = wandering
+    kept = [counted.step(x) for x in parts[:2]]
+    numbers = [x.item() for x in kept]
+    for x in parts[2:]:
+        counted.run(1, x)
+    assert [x.item() for x in kept] == numbers
+    plan = counted.step._last.plan.native
+    captures = plan.captures
+    for x in parts:
+        counted.latched(x)
+    assert plan.captures == captures
+
+
+@pytest.mark.parametrize(("fails", "steps"), [("in", 0), ("out", 1)])
+def test_a_copy_that_fails_is_an_error_and_a_step_runs_once(
+    wandering: tuple[Counted, list[Tensor]], monkeypatch: pytest.MonkeyPatch, fails: str, steps: int
+) -> None:
+    counted, parts = wandering
+    counted.latched(parts[0])
+    driver: Any = device.current().driver
+    copy, own = type(driver).MemcpyDtoDAsync, device.current().allocator
+    before, seen = counted.weight.cpu()[0].item(), list[str]()
+
+    def failing(self: Any, target: int, source: int, size: int, stream: int) -> None:
+        seen.append("in" if source == parts[1].data_ptr() else "out")
+        if seen[-1] == fails:
+            raise CudaError("no", call="MemcpyDtoDAsync", number=700)
+        copy(self, target, source, size, stream)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(driver), "MemcpyDtoDAsync", failing)
+        with pytest.raises(CudaError):
+            counted.step(parts[1])
+    assert fails in seen and own is not None and not running.programs
+    assert counted.weight.cpu()[0].item() == before + steps
+    counted.run(WARM_UP, parts[2])
 
 
 class Bias(nn.Module):

@@ -87,7 +87,7 @@ def test_what_others_start_meanwhile_is_not_recorded(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Report, "start", meanwhile)
     copy = Report(host.ctypes.data, word.address, 8)
-    recorded = Recorded(device.driver, device.stream, device.capture_stream, [copy])
+    recorded = Recorded(device, [copy])
     device.set(word.address, b"\2", 8)
     for _ in range(2):
         recorded.start()

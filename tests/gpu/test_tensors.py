@@ -379,6 +379,53 @@ def test_the_interfaces_of_other_libraries() -> None:
     assert there[0] == 4 and graphc.from_dlpack(np.arange(3)).tolist() == [0, 1, 2]
 
 
+class Foreign:
+    """An array of another library's, such as CuPy's, over a tensor's memory."""
+
+    def __init__(self, x: Tensor, **other: Any) -> None:
+        self.held = x
+        told = x.__cuda_array_interface__
+        self.__cuda_array_interface__ = {**told, "stream": 1, **other}
+
+
+@pytest.mark.parametrize("name", ["float32", "float16", "bool", "uint8", "int64", "float64"])
+def test_memory_of_another_library_is_a_tensor(gpu: StandIn, name: str) -> None:
+    x = numbers(3, 4).to(getattr(graphc, name)).cuda()[:, 1:3]
+    y = graphc.as_tensor(Foreign(x), device="cuda")
+    assert y.data_ptr() == x.data_ptr() and y.spec == x.spec and y.stride() == x.stride()
+    y[0, 0] = 0
+    assert equal(x, y) and graphc.asarray(Foreign(x)).data_ptr() == x.data_ptr()
+    copied = graphc.tensor(Foreign(x))
+    assert copied.is_cuda and equal(copied, x) and copied.data_ptr() != x.data_ptr()
+    assert graphc.as_tensor(Foreign(x), device="cpu").is_cpu
+
+
+def test_it_is_kept_and_found_on_its_gpu(gpu: StandIn) -> None:
+    blocks = gpu.place(1).memory.blocks  # type: ignore[attr-defined]  # the stand-in's
+    y = graphc.as_tensor(Foreign(numbers(5).to("cuda:1")))
+    assert str(y.device) == "cuda:1" and y.tolist() == [0, 1, 2, 3, 4] and len(blocks) == 1
+    del y
+    assert not blocks
+    empty = graphc.as_tensor(Foreign(numbers(0, 3).cuda()))
+    assert empty.shape == (0, 3) and empty.is_cuda
+
+
+REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "of the host": ({"data": (4096, False)}, ValueError, "resides on host memory"),
+    "only to be read": ({"data": (0, True)}, TypeError, "read only flag is not supported"),
+    "of complex numbers": ({"typestr": "<c8"}, TypeError, "no dtype for elements of <c8"),
+    "turned round": ({"strides": (-4,)}, TypeError, "strides of"),
+    "with a mask": ({"mask": 1}, TypeError, "a mask is not supported"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_memory_that_is_no_tensor_is_refused(name: str) -> None:
+    other, kind, says = REFUSED[name]
+    with pytest.raises(kind, match=says):
+        graphc.as_tensor(Foreign(numbers(3).cuda(), **other))
+
+
 @pytest.mark.parametrize("name", ["float16", "bfloat16", "bool", "uint8", "int64", "float64"])
 def test_dlpack_keeps_types(name: str) -> None:
     x = graphc.tensor([1, 0, 1]).to(getattr(graphc, name)).cuda()

@@ -6,7 +6,7 @@ import builtins
 import functools
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api.elementwise import pow, where
 from graphc.frontend.api.shapes import cat
-from graphc.frontend.devices import resolve
+from graphc.frontend.devices import accelerator, resolve
 from graphc.frontend.dims import sizes
 from graphc.frontend.factory import factory
 from graphc.frontend.hostvalue import HostValue
@@ -65,6 +65,7 @@ __all__ = [
 ]
 
 PLAIN = {builtins.bool, builtins.int, builtins.float}
+INTERFACE = "__cuda_array_interface__"
 
 # ---- from data ---------------------------------------------------------------------------------
 
@@ -80,6 +81,9 @@ def tensor(data: Any, *, dtype: DType | None = None) -> Tensor:
     if is_number(data) and modes.trace is not None:
         kind = dtype or _dtype_of_number(data)
         return modes.trace.constant(_number_in(data, kind), TensorSpec(kind, ()))
+    if (told := getattr(data, INTERFACE, None)) is not None:
+        copied = _told(told, data).clone()
+        return copied if dtype is None else copied.to(dtype)
     out = _from_data(data, dtype)
     return out if modes.trace is None else modes.trace.frozen(out)
 
@@ -207,16 +211,30 @@ def from_numpy(ndarray: Array) -> Tensor:
 
 @factory
 def as_tensor(data: Any, dtype: DType | None = None) -> Tensor:
-    """`data` as a tensor, sharing memory where it is a tensor or array of the right dtype."""
+    """`data` as a tensor, sharing memory where it is a tensor or array of the right dtype, be it
+    another library's on a GPU (`__cuda_array_interface__`)."""
     if isinstance(data, tensors.Tensor):
         return data if dtype is None else data.to(dtype)
     if isinstance(data, np.ndarray) and modes.trace is None:
         out = from_numpy(data) if data.flags.writeable else tensor(data)
         return out if dtype is None else out.to(dtype)
+    if (told := getattr(data, INTERFACE, None)) is not None:
+        out = _told(told, data)
+        return out if dtype is None else out.to(dtype)
     return tensor(data, dtype=dtype)
 
 
 asarray = as_tensor
+
+
+def _told(told: Mapping[str, Any], owner: object) -> Tensor:
+    """A tensor over the memory of a GPU that another library's array tells of."""
+    if modes.trace is not None:
+        raise Untraceable("as_tensor() of memory inside a compiled step", fix="make it outside")
+    gpu = accelerator()
+    address = told["data"][0]
+    place = gpu.place(gpu.owning(address) if address else gpu.current())
+    return device_ops.over(place.told(told, owner))
 
 
 @factory

@@ -1,5 +1,10 @@
-"""Scans along a dimension, by doubling strides: log2(n) steps join what has been scanned so far
-with itself, shifted by 1, 2, 4 and so on."""
+"""Scans along a dimension, in one of two ways.
+
+By doubling strides: log2(n) steps join what has been scanned so far with itself, shifted by 1, 2, 4
+and so on. In a trace, sums and products by blocks: in each, element k is a reduction of those up to
+it, behind what a scan of the blocks' totals says of the blocks before. That is two launches a level
+of `BLOCK` elements, and one more, where doubling takes two a step.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +36,24 @@ if TYPE_CHECKING:
 __all__ = ["cummax", "cummin", "cumprod", "cumsum", "logcumsumexp"]
 
 Join = Callable[["Tensor", "Tensor"], "Tensor"]
+BLOCK = 32  # elements whose reductions run side by side, each over all of them
+SHORT = 64  # elements that are one block, though that is more work
+REDUCED: dict[Join, tuple[Callable[..., Any], int]] = {  # the reduction, and that of nothing
+    E.add: (R.sum, 0),
+    E.mul: (R.prod, 1),
+}
 Gradient = Callable[["Tensor", "Tensor", "Tensor", int], "Tensor"]
 
 
-def _scan(x: Tensor, axis: int, join: Join) -> Tensor:
-    """Along `axis`: out[k] = join(... join(x[0], x[1]) ..., x[k])."""
+def _scan(x: Tensor, axis: int, join: Join, dtype: DType | None = None) -> Tensor:
+    """Along `axis`: out[k] = join(... join(x[0], x[1]) ..., x[k]), rounded to `dtype`."""
+    dtype = dtype or x.dtype
+    if modes.trace is not None and x.spec.shape and join in REDUCED:
+        return row_by_row(_by_blocks(x, axis, join, dtype))
+    return P.cast(_doubled(x, axis, join), dtype)
+
+
+def _doubled(x: Tensor, axis: int, join: Join) -> Tensor:
     n = x.spec.shape[axis] if x.spec.shape else 1
     y, step = x, 1
     while step < n:
@@ -43,6 +61,39 @@ def _scan(x: Tensor, axis: int, join: Join) -> Tensor:
         y = shapes.cat([slice_along(y, axis, 0, step), joined], axis)
         step *= 2
     return row_by_row(y if y is not x else x.clone())
+
+
+def _by_blocks(x: Tensor, axis: int, join: Join, dtype: DType, before: bool = False) -> Tensor:
+    """The scan; `before`: of what lies in front of each element."""
+    n = x.spec.shape[axis]
+    if n <= SHORT:
+        return P.cast(_within(x, axis, join, before), dtype)
+    block = _block(n)
+    count = -(-n // block)
+    high = tuple(count * block - n if k == axis else 0 for k in range(len(x.spec.shape)))
+    padded = P.pad(x, (0,) * len(high), high) if high[axis] != 0 else x
+    shape = padded.spec.shape
+    blocks = P.reshape(padded, (*shape[:axis], count, block, *shape[axis + 1 :]))
+    totals = REDUCED[join][0](blocks, axis + 1)
+    starts = _by_blocks(totals, axis, join, x.dtype, before=True)
+    joined = join(shapes.unsqueeze(starts, axis + 1), _within(blocks, axis + 1, join, before))
+    whole = P.reshape(P.cast(joined, dtype), shape)  # rounded by the kernel that joins
+    return shapes.slice_along(whole, axis, 0, n) if padded is not x else whole
+
+
+def _block(n: Any) -> int:
+    """Elements of a block: as many as leave no part of one, if there is such a number."""
+    whole = [k for k in range(BLOCK, BLOCK // 2, -1) if n % k == 0] if isinstance(n, int) else []
+    return whole[0] if whole else BLOCK
+
+
+def _within(x: Tensor, axis: int, join: Join, before: bool) -> Tensor:
+    """Each element's reduction over those up to it, or `before` it."""
+    reduce, nothing = REDUCED[join]
+    n, rest = x.spec.shape[axis], len(x.spec.shape) - axis - 1
+    at = [x.emit(OPS["iota"], shape=(n, n, *(1,) * rest), axis=k, dtype=i64.name) for k in (0, 1)]
+    taken = logic.gt(*at) if before else logic.ge(*at)
+    return reduce(E.where(taken, shapes.unsqueeze(x, axis), nothing), axis + 1)
 
 
 def _backwards(x: Tensor, axis: int, join: Join) -> Tensor:
@@ -57,7 +108,7 @@ def _ruled(name: str, x: Tensor, axis: int, join: Join, gradient: Gradient) -> T
 
     def rule(g: Tensor, z: Any, x: Tensor) -> Any:
         if modes.grad:
-            return autograd.grad(_scan(x, axis, join), x, g, create_graph=True)
+            return autograd.grad(_doubled(x, axis, join), x, g, create_graph=True)
         return (gradient(g, z(), x, axis),)
 
     return with_rule(name, lambda x: _scan(x, axis, join), rule, x)
@@ -71,7 +122,7 @@ def _accumulated(
     wide = {f32: f64, f16: f32, bf16: f32}.get(x.dtype, x.dtype)
     scanned, axis = P.cast(x, wide), axis_of(x, dim)
     if gradient is None:
-        return P.cast(_scan(scanned, axis, join), x.dtype)
+        return _scan(scanned, axis, join, x.dtype)
     return P.cast(_ruled("cumprod", scanned, axis, join, gradient), x.dtype)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from graphc.codegen_gpu.module import emit, needs_wide
 from graphc.codegen_gpu.routine import has_code
 from graphc.codegen_gpu.tiles import SIDE
+from graphc.errors import CudaError, InvalidArgument
 from graphc.frontend import device_ops, places
-from graphc.frontend.devices import Accelerator
+from graphc.frontend.devices import HOST_POINTER, Accelerator
 from graphc.frontend.places import DevicePlace
 from graphc.frontend.step.cuda_backend import GpuBackend, cuda_backend
 from graphc.frontend.step.one_op import OneOp
@@ -92,6 +93,12 @@ class Cuda:
         if place is None:
             place = self._places[on] = CudaPlace(on, Copies(on), Operations(on))
         return place
+
+    def owning(self, address: int) -> int:
+        try:
+            return device.current().driver.PointerGetDevice(address)
+        except CudaError:
+            raise InvalidArgument(HOST_POINTER.format(address)) from None
 
     def pinned(self, array: Array) -> Array:
         made = device.current().host.array(array.shape, array.dtype)

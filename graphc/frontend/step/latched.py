@@ -333,7 +333,8 @@ def _rows(ready: Ready) -> tuple[Array, Sequence[object]]:
     """What is compared of each argument, and what it holds."""
     rows = np.zeros((len(ready.arguments), ROW_CELLS), np.int64)
     rests: list[object] = [ready.arguments]
-    for row, (spec, requires_grad, slot, value, shown, _, _, strides) in zip(rows, ready.arguments):
+    for row, argument in zip(rows, ready.arguments):
+        spec, requires_grad, slot, value, shown, _, _, strides = argument
         if spec is None:
             row[ROW["object"]] = id(value)
             continue
@@ -342,7 +343,7 @@ def _rows(ready: Ready) -> tuple[Array, Sequence[object]]:
             "tensor": 1, "object": id(spec), "flag": id(requires_grad), "slot": slot,
             "descr": id(spec.dtype.numpy), "rank": len(dims), "dims": dims.ctypes.data,
             "dtype": id(spec.dtype), "shape": id(spec.shape), "shown": id(shown),
-            "strides": id(strides), "steps": steps.ctypes.data,
+            "strides": id(strides), "steps": steps.ctypes.data, "plain": argument.plain,
         }  # fmt: skip
         for name, x in parts.items():
             row[ROW[name]] = x

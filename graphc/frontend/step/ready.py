@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from graphc.frontend import epoch
+from graphc.frontend.geometry import shown_strides
 from graphc.frontend.layouts import strides_in
 from graphc.frontend.modes import _default, modes
 from graphc.frontend.step.family import Entry
@@ -49,6 +50,18 @@ class Argument(NamedTuple):
     laid: TensorSpec | None = None
     order: Shape = ()
     strides: Shape = ()
+
+    @property
+    def plain(self) -> bool:
+        """Whether a view that is `plain` may stand here: whose array alone tells how it is read."""
+        return self.slot >= 0 and not (self.requires_grad or self.shown or self.order)
+
+
+def plain(x: Tensor) -> bool:
+    """Whether a view is read like any tensor: row-major, and no gradient has a way through it."""
+    base, array = x._base, x.array
+    unrecorded = base is None or not (x._requires_grad or base._requires_grad)
+    return unrecorded and array is not None and bool(array.flags.c_contiguous)
 
 
 class Ready:
@@ -150,13 +163,12 @@ class Ready:
                 if (
                     (x._spec is not spec and x._spec != spec)
                     or x._requires_grad is not requires_grad
-                    or x.views
-                    or x._base is not None
                     or type(array) is not self._kind  # another device's, which no spec tells
                     or (indexed and array.index != self._index)  # type: ignore[attr-defined]
                     or storage.strides != shown
                     or storage in self._storages
                     or storage in others
+                    or ((x.views or x._base is not None) and not (row.plain and plain(x)))
                 ):
                     return MISSED
                 others.append(storage)
@@ -264,6 +276,8 @@ def _arguments(plan: Plan, args: Sequence[Any]) -> list[Argument] | None:
     leaf = 0
     for x in args:
         if type(x) is Tensor:
+            if x.views and shown_strides(x) != x.storage.strides:  # which `shown` does not tell
+                return None
             slot, laid, order = slots.get(leaf, unused)
             shown, strides = x.storage.strides, _strides(x, order)
             rows.append(

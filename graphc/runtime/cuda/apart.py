@@ -11,12 +11,21 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from graphc.ir.program import Program
-from graphc.runtime.cuda.capture import Direct, Key, Move, Recordings, Replay, Startable, Started
+from graphc.runtime.cuda.capture import (
+    Direct,
+    Key,
+    Move,
+    Recorded,
+    Recordings,
+    Replay,
+    Startable,
+    Started,
+)
 from graphc.runtime.cuda.device import Device
 from graphc.runtime.cuda.launches import aligned
 from graphc.runtime.cuda.memory import Allocation
 
-LEAST = 4  # launches that are worth the copies
+LEAST = 2  # launches that are worth the copies, as they are worth a graph
 EACH_BYTES = 1 << 20  # that may be copied for each launch: some microseconds, as it takes the host
 Places = dict[str, Sequence[int]]
 Make = Callable[[Places], list[list[Startable]]]
@@ -31,6 +40,38 @@ class Part(NamedTuple):
     offset: int
 
 
+class Place(NamedTuple):
+    """Where a graph has a result or an argument, and the bytes that are copied from or to there;
+    0: it has to be given at that very address."""
+
+    own: int
+    size_bytes: int
+    result: bool
+
+    def move(self, given: int) -> Move:
+        ends = (given, self.own) if self.result else (self.own, given)
+        return Move(*ends, self.size_bytes)
+
+
+class Around(Direct):
+    """A graph between copies to memory of its own and from there: results' places come first."""
+
+    def __init__(
+        self,
+        device: Device,
+        graph: Recorded,
+        places: Sequence[Place],
+        given: Sequence[int],
+        launched: bool = False,
+    ) -> None:
+        """`launched`: only results are left to be copied."""
+        self.graph, self.places = graph, places
+        pairs = [(p, at) for p, at in zip(places, given, strict=True) if p.size_bytes]
+        before = [p.move(at) for p, at in pairs if not p.result]
+        after = [p.move(at) for p, at in pairs if p.result]
+        super().__init__(device, after if launched else [*before, Replay(graph), *after])
+
+
 class Apart:
     """The memory that a program's arguments and results are copied to and from."""
 
@@ -39,7 +80,7 @@ class Apart:
         self._device = device
         self._parts = parts_of(program) if program else []
         self._memory: Allocation | None = None
-        self._recordings = Recordings(device.driver, device.stream, device.capture_stream)
+        self._recordings = Recordings(device)
 
     def at(self, recordings: Recordings, key: Key, given: Places, make: Make) -> list[Started]:
         """What to start on the `given` addresses, which are `key`: what is recorded for them, or
@@ -51,8 +92,19 @@ class Apart:
         if self._recordings.wanders and not self._recordings.known(theirs):
             return recordings.at(key, lambda: make(given))  # what is too large is elsewhere, too
         (graph,) = self._recordings.at(theirs, lambda: make(own))
-        recordings.last = key, [self._around(graph, given, own)]
+        if not isinstance(graph, Recorded):
+            return recordings.at(key, lambda: make(given))
+        places = self._places(own)
+        addresses = (*given["out"], *given["arg"])
+        recordings.last = key, [Around(self._device, graph, places, addresses)]
         return recordings.last[1]
+
+    def all_as_graphs(self) -> None:
+        self._recordings.all_as_graphs()
+
+    @property
+    def captures(self) -> int:
+        return self._recordings.captures
 
     def _own(self, places: Places) -> Places:
         """The same with this memory in place of what is copied."""
@@ -64,17 +116,14 @@ class Apart:
             found[p.space][p.number] = self._memory.address + p.offset
         return {space: tuple(addresses) for space, addresses in found.items()}
 
-    def _around(self, graph: Started, given: Places, own: Places) -> Started:
-        """The graph over its `own` places, with the copies from and to those that are given."""
-        before, after = list[Startable](), list[Startable]()
-        for p in self._parts:
-            ends = own[p.space][p.number], given[p.space][p.number]
-            if p.space == "arg":
-                before.append(Move(*ends, p.size_bytes))
-            else:
-                after.append(Move(*ends[::-1], p.size_bytes))
-        driver, stream = self._device.driver, self._device.stream
-        return Direct(driver, stream, [*before, Replay(graph), *after])
+    def _places(self, own: Places) -> list[Place]:
+        """Of results, then of arguments."""
+        sizes = {(p.space, p.number): p.size_bytes for p in self._parts}
+        return [
+            Place(at, sizes.get((space, k), 0), space == "out")
+            for space in ("out", "arg")
+            for k, at in enumerate(own[space])
+        ]
 
 
 def parts_of(program: Program) -> list[Part]:

@@ -13,8 +13,7 @@ from cuda.bindings import driver as cu
 
 from graphc.ir.cuda_abi import Image
 from graphc.runtime.cuda.driver import (
-    INVALID_CONTEXT,
-    NOT_READY,
+    Code,
     DeviceAttribute,
     FunctionAttribute,
     Grid,
@@ -51,26 +50,35 @@ class CudaDriver:
         self._kernels: dict[int, str] = {}  # functions by handle, for messages
         self._encode: Encode | None = None
         self._context = 0  # the one set last, in any thread
+        self.forked = False  # whether this is the child of a process that uses it
 
     def _call(self, name: str, *arguments: Any, kernel: str = "") -> Any:
         """What the call returns behind its status: nothing, a value, or a tuple."""
-        function = getattr(cu, f"cu{name}")
-        status, *values = function(*arguments)
-        if int(status) == INVALID_CONTEXT and self._context:
-            # A thread that has made no call yet: the user's, or whose garbage collection ends us.
-            cu.cuCtxSetCurrent(self._context)
-            status, *values = function(*arguments)
+        status, *values = self._tried(name, *arguments)
         if int(status):
             error, text = _text(status)
             raise failure(name, int(status), kernel, name=error, text=text)
         return values[0] if len(values) == 1 else tuple(values)
 
     def _ready(self, name: str, *arguments: Any) -> bool:
-        (status,) = getattr(cu, f"cu{name}")(*arguments)
-        if int(status) not in (0, NOT_READY):
+        (status,) = self._tried(name, *arguments)
+        if int(status) not in (0, Code.NOT_READY):
             error, text = _text(status)
             raise failure(name, int(status), name=error, text=text)
         return not int(status)
+
+    def _tried(self, name: str, *arguments: Any) -> tuple[Any, ...]:
+        """Status and values. A thread that has made no call yet, the user's, or one whose garbage
+        collection ends us, gets a context first."""
+        if self.forked:
+            text = "the process was forked after CUDA had begun"
+            raise failure(name, Code.NOT_INITIALIZED, text=text)
+        function = getattr(cu, f"cu{name}")
+        found: tuple[Any, ...] = function(*arguments)
+        if int(found[0]) == Code.INVALID_CONTEXT and self._context:
+            cu.cuCtxSetCurrent(self._context)
+            found = function(*arguments)
+        return found
 
     # ---- init
 
@@ -187,6 +195,10 @@ class CudaDriver:
         free, total = self._call("MemGetInfo")
         return int(free), int(total)
 
+    def PointerGetDevice(self, address: int) -> int:
+        asked = cu.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+        return int(self._call("PointerGetAttribute", asked, address))
+
     def MemAlloc(self, size_bytes: int) -> int:
         return int(self._call("MemAlloc", size_bytes))
 
@@ -272,6 +284,9 @@ class CudaDriver:
 
     def GraphLauncher(self) -> int:
         return self._entry("cuGraphLaunch")
+
+    def Copier(self) -> int:
+        return self._entry("cuMemcpyDtoDAsync")
 
     def GraphExecDestroy(self, executable: int) -> None:
         self._call("GraphExecDestroy", executable)

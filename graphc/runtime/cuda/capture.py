@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from graphc.errors import CudaError, GraphcError
+from graphc.runtime.cuda.device import Device
 from graphc.runtime.cuda.driver import Driver
 from graphc.runtime.cuda.pack import Packed
 
@@ -89,22 +90,26 @@ Startable = Ready | Report | Forgotten | Move | Replay
 class Recorded:
     """Launches as one graph, recorded in a stream of its own."""
 
-    def __init__(
-        self, driver: Driver, stream: int, capture_stream: int, launches: Sequence[Startable]
-    ) -> None:
-        self._driver, self._stream = driver, stream
+    def __init__(self, device: Device, launches: Sequence[Startable]) -> None:
+        driver, aside = device.driver, device.capture_stream
+        self._driver, self._stream = driver, device.stream
         self._held = [x.held for x in launches if isinstance(x, Ready) and x.held]
-        driver.StreamBeginCapture(capture_stream)
+        device.gone.give_back()
+        driver.StreamBeginCapture(aside)
         try:
             for x in launches:
-                x.start(driver, capture_stream)
-        finally:
-            graph = driver.StreamEndCapture(capture_stream)
+                x.start(driver, aside)
+        except BaseException:
+            with suppress(CudaError):  # what has failed may have ended it
+                driver.GraphDestroy(driver.StreamEndCapture(aside))
+            raise
+        graph = driver.StreamEndCapture(aside)
         try:
             self.graph = driver.GraphInstantiate(graph)
         finally:
             driver.GraphDestroy(graph)
-        weakref.finalize(self, _destroy, driver, self.graph).atexit = False
+        gone = device.gone
+        weakref.finalize(self, gone.note, driver.GraphExecDestroy, self.graph).atexit = False
 
     def start(self) -> None:
         self._driver.GraphLaunch(self.graph, self._stream)
@@ -114,8 +119,8 @@ class Direct:
     """Launches that are started one by one, each time; what a signal's handler raises meanwhile
     comes when all are started."""
 
-    def __init__(self, driver: Driver, stream: int, launches: Sequence[Startable]) -> None:
-        self._driver, self._stream, self._launches = driver, stream, launches
+    def __init__(self, device: Device, launches: Sequence[Startable]) -> None:
+        self._driver, self._stream, self._launches = device.driver, device.stream, launches
 
     def start(self) -> None:
         raised: BaseException | None = None
@@ -137,11 +142,11 @@ Key = tuple[Any, ...]
 class Recordings:
     """What is started for each set of addresses; the sets used last are kept."""
 
-    def __init__(self, driver: Driver, stream: int, capture_stream: int) -> None:
+    def __init__(self, device: Device) -> None:
         self.captures = 0
         self._least = 2  # launches that are worth a graph
         self.last: tuple[Key, list[Started]] = (), []  # what was asked for last
-        self._driver, self._stream, self._capture_stream = driver, stream, capture_stream
+        self._device = device
         self._kept: OrderedDict[Key, list[Started]] = OrderedDict()
 
     def at(self, key: Key, make: Callable[[], list[list[Startable]]]) -> list[Started]:
@@ -172,11 +177,9 @@ class Recordings:
         parts = make()
         found: list[Started]
         if self.wanders or max(map(launches, parts)) < self._least:
-            found = [Direct(self._driver, self._stream, part) for part in parts]
+            found = [Direct(self._device, part) for part in parts]
         else:
-            found = [
-                Recorded(self._driver, self._stream, self._capture_stream, part) for part in parts
-            ]
+            found = [Recorded(self._device, part) for part in parts]
             self.captures += 1
         self._kept[key] = found
         if len(self._kept) > MOST_GRAPHS:
@@ -186,9 +189,3 @@ class Recordings:
 
 def launches(part: Sequence[Startable]) -> int:
     return sum(isinstance(x, Ready) for x in part)
-
-
-def _destroy(driver: Driver, graph: int) -> None:
-    """Wherever the garbage collector runs; a device that is lost has no graphs any more."""
-    with suppress(CudaError):
-        driver.GraphExecDestroy(graph)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from graphc.ir.cuda_abi import Image
 from graphc.ir.types import Array
 from graphc.runtime.cuda import probe
 from graphc.runtime.cuda.driver import DeviceAttribute, Driver, FunctionAttribute
+from graphc.runtime.cuda.gone import Gone
 from graphc.runtime.cuda.memory import Allocation, Allocator, recorded
 from graphc.runtime.cuda.pending import Cells, Pending
 from graphc.runtime.cuda.pinned import shared
@@ -89,6 +91,7 @@ class Device:
         self.capture_stream = driver.StreamCreateWithPriority()
         self.allocator = Allocator(driver)
         self.host = shared(driver)
+        self.gone = Gone()
         self.pending = Pending()
         self.cells = Cells(lambda shape: self.host.array(shape, np.dtype(np.int64)))
         self._functions: dict[Image, int] = {}
@@ -96,6 +99,8 @@ class Device:
     def enter(self) -> None:
         """Make its context this thread's."""
         if _thread.context is not self:
+            if self.driver.forked:
+                raise probe.forked()
             self.driver.CtxSetCurrent(self.context)
             _thread.context = self
             entered.value += 1
@@ -122,6 +127,7 @@ class Device:
 
     def allocate(self, size_bytes: int) -> Allocation:
         self.enter()
+        self.gone.give_back()
         return self.allocator.allocate(size_bytes, self.stream)
 
     def upload(self, address: int, source: Array, wait: bool = True) -> None:
@@ -202,6 +208,17 @@ class _Thread(threading.local):
 
 _thread = _Thread()
 entered = ctypes.c_int64(0)  # how often a thread went from one context to another
+
+
+def _in_child() -> None:
+    """A forked process has no context, and no latched call of its parent's is right in it."""
+    _thread.context = None
+    entered.value += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
 _devices: dict[tuple[str, int], Device] = {}
 _making = threading.Lock()
 

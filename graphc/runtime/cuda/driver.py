@@ -15,7 +15,7 @@ from graphc.errors import CudaError
 from graphc.ir.cuda_abi import Image
 
 __all__ = [
-    "CAPTURE_UNSUPPORTED",
+    "Code",
     "CudaError",
     "DeviceAttribute",
     "Driver",
@@ -27,28 +27,22 @@ __all__ = [
 
 Grid = tuple[int, int, int]
 
-INVALID_VALUE = 1
-OUT_OF_MEMORY = 2
-INVALID_CONTEXT = 201
-INVALID_HANDLE = 400
-NOT_FOUND = 500
-NOT_READY = 600
-ILLEGAL_ADDRESS = 700
-CAPTURE_UNSUPPORTED = 900
-CAPTURE_INVALIDATED = 901
-CAPTURE_UNJOINED = 904
 
-NAMES = {
-    **{1: "CUDA_ERROR_INVALID_VALUE", 2: "CUDA_ERROR_OUT_OF_MEMORY"},
-    **{
-        400: "CUDA_ERROR_INVALID_HANDLE",
-        500: "CUDA_ERROR_NOT_FOUND",
-        600: "CUDA_ERROR_NOT_READY",
-        700: "CUDA_ERROR_ILLEGAL_ADDRESS",
-    },
-    **{900: "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", 901: "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"},
-    904: "CUDA_ERROR_STREAM_CAPTURE_UNJOINED",
-}
+class Code(IntEnum):
+    """CUresult, as far as it is told apart."""
+
+    INVALID_VALUE = 1
+    OUT_OF_MEMORY = 2
+    NOT_INITIALIZED = 3
+    INVALID_CONTEXT = 201
+    INVALID_HANDLE = 400
+    NOT_FOUND = 500
+    NOT_READY = 600
+    ILLEGAL_ADDRESS = 700
+    STREAM_CAPTURE_UNSUPPORTED = 900
+    STREAM_CAPTURE_INVALIDATED = 901
+    STREAM_CAPTURE_UNJOINED = 904
+    STREAM_CAPTURE_WRONG_THREAD = 908
 
 
 class DeviceAttribute(IntEnum):
@@ -106,6 +100,7 @@ class Driver(Protocol):
     """~45 calls; the last two are ours: real memory ignores them, fake memory checks by them."""
 
     name: str
+    forked: bool  # whether this is the child of a process that uses it
 
     def Init(self) -> None: ...
     def DriverGetVersion(self) -> int: ...
@@ -158,6 +153,9 @@ class Driver(Protocol):
     def MemGetInfo(self) -> tuple[int, int]:
         """Free and total bytes."""
 
+    def PointerGetDevice(self, address: int) -> int:
+        """cuPointerGetAttribute: the number of the device whose memory this is in."""
+
     def MemAlloc(self, size_bytes: int) -> int: ...
     def MemFree(self, address: int) -> None: ...
     def MemHostAlloc(self, size_bytes: int) -> int: ...
@@ -190,6 +188,9 @@ class Driver(Protocol):
     def GraphLauncher(self) -> int:
         """The address of GraphLaunch as a function of C, which gives a status."""
 
+    def Copier(self) -> int:
+        """The same of MemcpyDtoDAsync."""
+
     def GraphExecDestroy(self, executable: int) -> None: ...
     def GraphDestroy(self, graph: int) -> None: ...
 
@@ -205,6 +206,7 @@ class Driver(Protocol):
 
 def failure(call: str, code: int, kernel: str = "", *, name: str = "", text: str = "") -> CudaError:
     """The error of a call that returned `code`."""
-    name = name or NAMES.get(code, f"error {code}")
+    if not name:
+        name = f"CUDA_ERROR_{Code(code).name}" if code in {*Code} else f"error {code}"
     what = f"cu{call}: {name}" + (f" in kernel {kernel}" if kernel else "")
     return CudaError(what, call=call, number=code, kernel=kernel, why=text)

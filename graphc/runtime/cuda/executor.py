@@ -31,7 +31,7 @@ from graphc.ir.kernel import Operand
 from graphc.ir.program import Launch, Program
 from graphc.ir.types import Array, Scalar, Shape
 from graphc.runtime import routines
-from graphc.runtime.cuda.apart import Apart
+from graphc.runtime.cuda.apart import Apart, Around
 from graphc.runtime.cuda.capture import (
     Forgotten,
     Ready,
@@ -105,9 +105,7 @@ class CudaExecutable:
         self._starts = ctypes.c_int64(0)  # by native code
         self._graphs: Graphs | None = None
         self._states: tuple[int, ...] = ()
-        self._recordings = Recordings(
-            self._driver, self._device.stream, self._device.capture_stream
-        )
+        self._recordings = Recordings(self._device)
         self._functions = [engine.device.function(x) if x is not None else 0 for x in images]
         self._parts = parts_of(images)
         self._apart = Apart(program if len(self._parts) == 1 else None, self._device)
@@ -238,9 +236,11 @@ class CudaExecutable:
         own = {
             "busy": ctypes.addressof(self._engine.running), "stream": self._device.stream,
             "launch": self._driver.GraphLauncher(), "index": id(self._device.index),
+            "copy": self._driver.Copier(),
             "starts": ctypes.addressof(self._starts),
         }  # fmt: skip
         self._recordings.all_as_graphs()
+        self._apart.all_as_graphs()
         made = Latch(self, {**found, **at, **own, **cells}, keep)
         weakref.finalize(made, self._device.pending.release, id(self)).atexit = False
         return made
@@ -266,15 +266,15 @@ class CudaExecutable:
             return result, begun, time.perf_counter(), runs
 
     def ways(self) -> int:
-        return self._recordings.captures
+        return self._recordings.captures + self._apart.captures
 
     def _recorded(self) -> Graphs | None:
         """What native code may start, that of the last run among it; None if that was no graph."""
         (base, states, *addresses), (started, *_) = self._recordings.last
-        if not isinstance(started, Recorded):
+        if not isinstance(started, Recorded | Around):
             return None
         if self._graphs is None or self._graphs.of != (base, states):
-            self._graphs = Graphs((base, states), len(addresses))
+            self._graphs = Graphs(self._device, (base, states), len(addresses))
         self._graphs.add(addresses, started)
         return self._graphs
 

@@ -11,20 +11,15 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
+from threading import get_ident
 from typing import Any, TypeVar
 
 from graphc.ir.cuda_abi import Image
 from graphc.runtime.cuda import pack
 from graphc.runtime.cuda.driver import (
-    CAPTURE_INVALIDATED,
-    CAPTURE_UNJOINED,
-    CAPTURE_UNSUPPORTED,
-    INVALID_HANDLE,
-    INVALID_VALUE,
-    NOT_FOUND,
-    NOT_READY,
-    OUT_OF_MEMORY,
+    Code,
     CudaError,
     DeviceAttribute,
     FunctionAttribute,
@@ -33,7 +28,7 @@ from graphc.runtime.cuda.driver import (
     Swizzle,
     failure,
 )
-from graphc.runtime.cuda.fake_memory import FakeMemory
+from graphc.runtime.cuda.fake_memory import FakeMemory, is_within
 from graphc.runtime.cuda.fake_objects import (
     ATTRIBUTES,
     Capture,
@@ -45,6 +40,7 @@ from graphc.runtime.cuda.order import Clock, Operation, Timeline, Work, join
 
 Thing = TypeVar("Thing")
 Launcher = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_size_t)
+Copier = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_size_t] * 4)
 
 
 class FakeDriver:
@@ -58,12 +54,14 @@ class FakeDriver:
     def __init__(self, total_bytes: int = 1 << 30, *, reverse: bool = False) -> None:
         self.total_bytes, self.reverse = total_bytes, reverse
         self.launches: list[str] = []
+        self.forked = False
         self.timeline = Timeline()
         self.memory = FakeMemory(self.timeline)
         self._handles = count(1)
         self._objects: dict[int, Any] = {}
         self._captures: dict[int, Capture] = {}  # by stream
-        self._launcher = Launcher(self._launch)
+        self._launcher = Launcher(partial(self._status, "GraphLaunch"))
+        self._copier = Copier(partial(self._status, "MemcpyDtoDAsync"))
 
     # ---- init
 
@@ -77,7 +75,7 @@ class FakeDriver:
         return 1
 
     def DeviceGet(self, ordinal: int) -> int:
-        self._require(ordinal == 0, "DeviceGet", INVALID_VALUE)
+        self._require(ordinal == 0, "DeviceGet", Code.INVALID_VALUE)
         return 0
 
     def DeviceGetName(self, device: int) -> str:
@@ -111,7 +109,9 @@ class FakeDriver:
 
     def ModuleGetFunction(self, module: int, name: str) -> int:
         image = self._take("ModuleGetFunction", module, Image)
-        self._require(name == (image.entry or image.source.name), "ModuleGetFunction", NOT_FOUND)
+        self._require(
+            name == (image.entry or image.source.name), "ModuleGetFunction", Code.NOT_FOUND
+        )
         return self._handle(Function(image))
 
     def FuncGetAttribute(self, attribute: FunctionAttribute, function: int) -> int:
@@ -129,7 +129,7 @@ class FakeDriver:
         f = self._take("FuncSetAttribute", function, Function)
         settable = attribute == FunctionAttribute.MAX_DYNAMIC_SHARED_SIZE_BYTES
         limit = ATTRIBUTES[DeviceAttribute.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN]
-        self._require(settable and 0 <= value <= limit, "FuncSetAttribute", INVALID_VALUE)
+        self._require(settable and 0 <= value <= limit, "FuncSetAttribute", Code.INVALID_VALUE)
         f.shared_limit = value
 
     def OccupancyMaxActiveBlocksPerMultiprocessor(
@@ -171,7 +171,7 @@ class FakeDriver:
         sound &= shared_bytes == f.image.shared_bytes and shared_bytes <= f.shared_limit
         if not sound:
             text = f"grid {grid}, {threads} threads, {shared_bytes} bytes shared"
-            raise failure("LaunchKernel", INVALID_VALUE, source.name, text=text)
+            raise failure("LaunchKernel", Code.INVALID_VALUE, source.name, text=text)
 
     def _check_scratch(self, image: Image, grid: Grid, scratch: tuple[int, int]) -> None:
         programs = grid[0] * grid[1] * grid[2]
@@ -180,7 +180,7 @@ class FakeDriver:
                 self.memory.guard.check_range(
                     address, size * programs, f"{image.source.name}: scratch"
                 )
-                self._require(address % align == 0, "LaunchKernel", INVALID_VALUE)
+                self._require(address % align == 0, "LaunchKernel", Code.INVALID_VALUE)
 
     def TensorMapEncodeTiled(
         self,
@@ -195,7 +195,7 @@ class FakeDriver:
         """A tagged record in the map's place, after the checks of the CUDA manual."""
         record = map_record(destination, element, address, shape, strides, box, swizzle)
         if record is None:
-            raise failure("TensorMapEncodeTiled", INVALID_VALUE)
+            raise failure("TensorMapEncodeTiled", Code.INVALID_VALUE)
         ctypes.memmove(destination, record, len(record))
 
     # ---- memory
@@ -203,35 +203,40 @@ class FakeDriver:
     def MemGetInfo(self) -> tuple[int, int]:
         return self.total_bytes - self.memory.used_bytes, self.total_bytes
 
+    def PointerGetDevice(self, address: int) -> int:
+        there = is_within(self.memory.device, address, 1)
+        self._require(there, "PointerGetAttribute", Code.INVALID_VALUE)
+        return 0
+
     def MemAlloc(self, size_bytes: int) -> int:
         self._not_in_capture("MemAlloc")
-        self._require(size_bytes > 0, "MemAlloc", INVALID_VALUE)
+        self._require(size_bytes > 0, "MemAlloc", Code.INVALID_VALUE)
         fits = self.memory.used_bytes + size_bytes <= self.total_bytes
-        self._require(fits, "MemAlloc", OUT_OF_MEMORY)
+        self._require(fits, "MemAlloc", Code.OUT_OF_MEMORY)
         return self.memory.add(size_bytes)
 
     def MemFree(self, address: int) -> None:
         """Waits for all work, as the real one does."""
         self._not_in_capture("MemFree")
-        self._require(address in self.memory.device, "MemFree", INVALID_VALUE)
+        self._require(address in self.memory.device, "MemFree", Code.INVALID_VALUE)
         self.timeline.wait_for_all()
         self.memory.remove(address)
 
     def MemHostAlloc(self, size_bytes: int) -> int:
         self._not_in_capture("MemHostAlloc")
-        self._require(size_bytes > 0, "MemHostAlloc", INVALID_VALUE)
+        self._require(size_bytes > 0, "MemHostAlloc", Code.INVALID_VALUE)
         return self.memory.add_pinned(size_bytes)
 
     def MemFreeHost(self, address: int) -> None:
         self._not_in_capture("MemFreeHost")
-        self._require(address in self.memory.pinned, "MemFreeHost", INVALID_VALUE)
+        self._require(address in self.memory.pinned, "MemFreeHost", Code.INVALID_VALUE)
         self.timeline.wait_for_all()
         self.memory.remove_pinned(address)
 
     def MemcpyHtoDAsync(self, device: int, host: int, size_bytes: int, stream: int) -> None:
         data = None
         if not self.memory.is_pinned(host, size_bytes):
-            self._require(stream not in self._captures, "MemcpyHtoDAsync", CAPTURE_UNSUPPORTED)
+            self._outside_capture("MemcpyHtoDAsync", stream)
             data = ctypes.string_at(host, size_bytes)  # pageable memory is read before it returns
 
         def work() -> None:
@@ -242,9 +247,8 @@ class FakeDriver:
 
     def MemcpyDtoHAsync(self, host: int, device: int, size_bytes: int, stream: int) -> None:
         pinned = self.memory.is_pinned(host, size_bytes)
-        self._require(
-            pinned or stream not in self._captures, "MemcpyDtoHAsync", CAPTURE_UNSUPPORTED
-        )
+        if not pinned:
+            self._outside_capture("MemcpyDtoHAsync", stream)
 
         def work() -> None:
             self.memory.touch(device, size_bytes, "copy to host", write=False)
@@ -272,7 +276,7 @@ class FakeDriver:
         self._memset("MemsetD32Async", address, value.to_bytes(4, "little"), count, stream)
 
     def _memset(self, call: str, address: int, word: bytes, count: int, stream: int) -> None:
-        self._require(address % len(word) == 0, call, INVALID_VALUE)
+        self._require(address % len(word) == 0, call, Code.INVALID_VALUE)
 
         def work() -> None:
             self.memory.touch(address, count * len(word), "memset", write=True)
@@ -299,16 +303,17 @@ class FakeDriver:
         return stream
 
     def StreamDestroy(self, stream: int) -> None:
+        self._not_in_capture("StreamDestroy")
         self.timeline.wait(self._clock("StreamDestroy", stream))
         del self.timeline.streams[stream]
 
     def StreamSynchronize(self, stream: int) -> None:
-        self._wait_outside_capture("StreamSynchronize", stream)
+        self._outside_capture("StreamSynchronize", stream)
         self.timeline.wait(dict(self._clock("StreamSynchronize", stream)))
 
     def StreamQuery(self, stream: int) -> bool:
         """Says no where work is left, and does it meanwhile."""
-        self._wait_outside_capture("StreamQuery", stream)
+        self._outside_capture("StreamQuery", stream)
         return not self.timeline.wait(dict(self._clock("StreamQuery", stream)))
 
     def StreamWaitEvent(self, stream: int, event: int) -> None:
@@ -321,7 +326,7 @@ class FakeDriver:
             join(e.capture.clocks[stream], e.clock)
         else:
             self._require(
-                stream not in self._captures, "StreamWaitEvent", CAPTURE_UNSUPPORTED
+                stream not in self._captures, "StreamWaitEvent", Code.STREAM_CAPTURE_UNSUPPORTED
             )  # what lies outside a graph cannot be waited for in it
             join(clock, e.clock)
 
@@ -348,10 +353,12 @@ class FakeDriver:
 
     def EventQuery(self, event: int) -> bool:
         """Says no where work is left, and does it meanwhile."""
+        self._not_in_capture("EventQuery")
         e = self._finished_event("EventQuery", event)
         return e.clock is None or not self.timeline.wait(e.clock)
 
     def EventSynchronize(self, event: int) -> None:
+        self._not_in_capture("EventSynchronize")
         e = self._finished_event("EventSynchronize", event)
         if e.clock is not None:
             self.timeline.wait(e.clock)
@@ -359,29 +366,33 @@ class FakeDriver:
     def EventElapsedTime(self, start: int, end: int) -> float:
         events = [self._finished_event("EventElapsedTime", e) for e in (start, end)]
         sound = all(e.timing and e.clock is not None for e in events)
-        self._require(sound, "EventElapsedTime", INVALID_HANDLE)
+        self._require(sound, "EventElapsedTime", Code.INVALID_HANDLE)
         ready = not any(self.timeline.pending(e.clock or {}) for e in events)
-        self._require(ready, "EventElapsedTime", NOT_READY)
+        self._require(ready, "EventElapsedTime", Code.NOT_READY)
         return events[1].milliseconds[0] - events[0].milliseconds[0]
 
     # ---- graphs
 
     def StreamBeginCapture(self, stream: int) -> None:
         self._clock("StreamBeginCapture", stream)
-        self._require(stream not in self._captures, "StreamBeginCapture", INVALID_VALUE)
-        self._join_capture(Capture(stream), stream)
+        self._require(stream not in self._captures, "StreamBeginCapture", Code.INVALID_VALUE)
+        self._join_capture(Capture(stream, get_ident()), stream)
 
     def StreamEndCapture(self, stream: int) -> int:
         capture = self._captures.get(stream)
         if capture is None or capture.origin != stream:
-            raise failure("StreamEndCapture", INVALID_VALUE)
+            raise failure("StreamEndCapture", Code.INVALID_VALUE)
         for s in capture.names:
             self._captures.pop(s, None)
+        self._require(
+            capture.thread == get_ident(), "StreamEndCapture", Code.STREAM_CAPTURE_WRONG_THREAD
+        )
+        self._require(not capture.invalid, "StreamEndCapture", Code.STREAM_CAPTURE_INVALIDATED)
         end = capture.clocks[stream]
         missing = [n for n in capture.nodes if end.get(n.stream, 0) < n.count]
         if missing:
             text = f"{missing[-1].label} is not joined to the stream that the capture began on"
-            raise failure("StreamEndCapture", CAPTURE_UNJOINED, text=text)
+            raise failure("StreamEndCapture", Code.STREAM_CAPTURE_UNJOINED, text=text)
         return self._handle(tuple(capture.nodes))
 
     def GraphInstantiate(self, graph: int) -> int:
@@ -395,21 +406,25 @@ class FakeDriver:
     def GraphLaunch(self, executable: int, stream: int) -> None:
         nodes = self._take("GraphLaunch", executable, list)
         self._clock("GraphLaunch", stream)
-        self._require(stream not in self._captures, "GraphLaunch", CAPTURE_UNSUPPORTED)
+        self._outside_capture("GraphLaunch", stream)
         self.timeline.replay(stream, nodes)
 
     def GraphLauncher(self) -> int:
         return ctypes.cast(self._launcher, ctypes.c_void_p).value or 0
 
-    def _launch(self, executable: int, stream: int) -> int:
+    def Copier(self) -> int:
+        return ctypes.cast(self._copier, ctypes.c_void_p).value or 0
+
+    def _status(self, call: str, *arguments: int) -> int:
         """As C calls it."""
         try:
-            self.GraphLaunch(executable, stream)
+            getattr(self, call)(*arguments)
         except CudaError as e:
             return e.number
         return 0
 
     def GraphExecDestroy(self, executable: int) -> None:
+        self._not_in_capture("GraphExecDestroy")
         self._take("GraphExecDestroy", executable, list)
         del self._objects[executable]
 
@@ -427,11 +442,11 @@ class FakeDriver:
     def _take(self, call: str, handle: int, kind: type[Thing]) -> Thing:
         thing = self._objects.get(handle)
         if not isinstance(thing, kind):
-            raise failure(call, INVALID_HANDLE)
+            raise failure(call, Code.INVALID_HANDLE)
         return thing
 
     def _clock(self, call: str, stream: int) -> Clock:
-        self._require(stream in self.timeline.streams, call, INVALID_HANDLE)
+        self._require(stream in self.timeline.streams, call, Code.INVALID_HANDLE)
         return self.timeline.streams[stream]
 
     def _require(self, condition: bool, call: str, code: int) -> None:
@@ -439,20 +454,27 @@ class FakeDriver:
             raise failure(call, code)
 
     def _not_in_capture(self, call: str) -> None:
-        self._require(not self._captures, call, CAPTURE_UNSUPPORTED)
+        """Refuse what a thread may not do while it captures (CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
+        its capture is spoilt by that, whoever looks at the error."""
+        mine = [c for c in self._captures.values() if c.thread == get_ident()]
+        for capture in mine:
+            capture.invalid = True
+        self._require(not mine, call, Code.STREAM_CAPTURE_UNSUPPORTED)
 
-    def _wait_outside_capture(self, call: str, stream: int) -> None:
-        self._require(stream not in self._captures, call, CAPTURE_UNSUPPORTED)
+    def _outside_capture(self, call: str, stream: int) -> None:
+        if (capture := self._captures.get(stream)) is not None:
+            capture.invalid = True
+            raise failure(call, Code.STREAM_CAPTURE_UNSUPPORTED)
 
     def _finished_event(self, call: str, event: int) -> Event:
         e = self._take(call, event, Event)
-        self._require(e.capture is None, call, CAPTURE_UNSUPPORTED)
+        self._require(e.capture is None, call, Code.STREAM_CAPTURE_UNSUPPORTED)
         return e
 
     def _join_capture(self, capture: Capture, stream: int) -> None:
         """`stream` takes part in the capture; its operations there have a stream of their own."""
         mine = self._captures.setdefault(stream, capture)
-        self._require(mine is capture, "StreamWaitEvent", CAPTURE_INVALIDATED)
+        self._require(mine is capture, "StreamWaitEvent", Code.STREAM_CAPTURE_INVALIDATED)
         if stream not in capture.names:
             capture.names[stream] = next(self._handles)
             capture.clocks[stream] = {}

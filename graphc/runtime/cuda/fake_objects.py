@@ -41,6 +41,8 @@ class Capture:
     """A capture in progress: its operations, and a clock for each stream that takes part."""
 
     origin: int
+    thread: int  # that began it
+    invalid: bool = False
     nodes: list[Operation] = field(default_factory=list)
     clocks: dict[int, Clock] = field(default_factory=dict)
     names: dict[int, int] = field(default_factory=dict)  # stream -> its name in the graph

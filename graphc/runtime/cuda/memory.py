@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from graphc.errors import CudaError, DeviceOutOfMemory
-from graphc.runtime.cuda.driver import OUT_OF_MEMORY, Driver
+from graphc.runtime.cuda.driver import Code, Driver
 
 ALIGNMENT = 256
 SMALL = 1 << 20  # up to here, requests share segments of 2 MiB
@@ -198,7 +198,7 @@ class Allocator:
             try:
                 return self.driver.MemAlloc(size)
             except CudaError as e:
-                if e.number != OUT_OF_MEMORY:
+                if e.number != Code.OUT_OF_MEMORY:
                     raise
                 if last:
                     raise self._exhausted(size_bytes) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from graphc.ir.types import FROM_NUMPY, Array, Scalar, TensorSpec
 from graphc.runtime.cuda import dlpack
 from graphc.runtime.cuda.array import DeviceArray
 from graphc.runtime.cuda.copies import SMALL_SPAN, Moves, is_dense, moves, on_host
+from graphc.runtime.cuda.interface import array_of
 
 ADD = OPS["add"]
 ALIGNED = 16  # bytes to which programs ask their operands to be aligned, see `row_major`
@@ -175,6 +176,14 @@ class CudaPlace:
         capsule = owner.__dlpack__(stream=1)  # the legacy default stream, on which nothing runs
         array = dlpack.take(capsule)
         self.wait()
+        return array
+
+    def told(self, interface: Mapping[str, Any], owner: object) -> Any:
+        """The array of an object with `__cuda_array_interface__`, done as above if it names a
+        stream."""
+        array = array_of(interface, owner, self.index)
+        if interface.get("stream") is not None:
+            self.wait()
         return array
 
     def run(self, op: Op, operands: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Any:

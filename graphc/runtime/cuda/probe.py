@@ -6,6 +6,7 @@ Nothing is imported before it is needed: a machine without libcuda is told by th
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from functools import cache
 from importlib import metadata
@@ -33,10 +34,32 @@ def mode() -> str:
 def unavailable() -> DeviceUnavailable | None:
     """What keeps GPU kernels from running here; None where they do."""
     missing = _missing(mode())
-    return missing and DeviceUnavailable(missing[0], why=missing[1], fix=missing[2])
+    if missing is not None:
+        return DeviceUnavailable(missing[0], why=missing[1], fix=missing[2])
+    return forked() if _chosen().forked else None
 
 
 Missing = tuple[str, str, str]
+
+
+def forked() -> DeviceUnavailable:
+    """The error of a process whose parent uses the driver."""
+    return DeviceUnavailable(
+        "Cannot re-initialize CUDA in forked subprocess",
+        why="CUDA does not follow into a process that is forked after it has begun",
+        fix="start processes by the 'spawn' method, or fork before the GPU is used",
+    )
+
+
+def _in_child() -> None:
+    """What a parent has of its driver is of no use here, and to ask it may never end."""
+    for made in (real, fake):
+        if made.cache_info().currsize:
+            made().forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 @cache
@@ -129,9 +152,13 @@ def fake() -> Driver:
     return FakeDriver()
 
 
+def _chosen() -> Driver:
+    return fake() if mode() == "fake" else real()
+
+
 def driver() -> Driver:
     """The driver that GRAPHC_CUDA chooses, initialised. Raises DeviceUnavailable."""
     missing = unavailable()
     if missing is not None:
         raise missing
-    return fake() if mode() == "fake" else real()
+    return _chosen()
