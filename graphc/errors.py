@@ -405,6 +405,7 @@ CHECKED: dict[str, type[GraphcError]] = {
         InvalidArgument,
         RefusedArgument,
         InvalidState,
+        DataDependentBranch,
         IntegerDivisionByZero,
         NotFinite,
         Unsupported,

@@ -27,7 +27,8 @@ UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda self: "<unknown>"})()
 NUMERIC = (bool, int, float)
 TEXTS = {"ljust", "rjust", "center", "format", "strip", "replace", "upper", "lower", "join"}
 COMPARED = {operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne}
-ALSO_TENSORS = {operator.add, operator.sub, operator.mul, operator.truediv, operator.neg}
+ALSO_TENSORS = {operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, *COMPARED}
+TESTS = {math.isnan: "isnan", math.isfinite: "isfinite", math.isinf: "isinf"}  # a tensor's methods
 
 
 class Settled(BaseException):
@@ -93,6 +94,11 @@ class HostValue:
         return self.trace.asked(self, what)
 
     def __bool__(self) -> bool:
+        self.check()
+        if self.now is UNKNOWN:
+            answer = self.trace.truth(self, sys._getframe(1))
+            if answer is not None:
+                return answer
         return bool(self.asked(bool, "decides by", DataDependentBranch.fix))
 
     def __float__(self) -> float:
@@ -203,16 +209,20 @@ class HostValue:
         if self.now is not UNKNOWN:
             return self.trace.number_before(self)
         if self.tensor is not None and self.kind in NUMERIC:
-            wide = {bool: bool_, int: i64, float: f64}[self.kind]
-            return P.cast(self.tensor, wide)
+            return P.cast(self.tensor, {bool: bool_, int: i64, float: f64}[self.kind])
         action, args = self.recipe or (None, ())
-        if action is float and isinstance(args[0], HostValue):
-            return P.cast(args[0].as_tensor(), f64)
+        inner = args[0] if args and isinstance(args[0], HostValue) else None
+        if inner is not None and (action is float or (action is int and inner.kind is not float)):
+            return P.cast(inner.as_tensor(), f64 if action is float else i64)
+        if inner is not None and action in TESTS:
+            return getattr(inner.as_tensor(), TESTS[action])()
         if action not in ALSO_TENSORS:
             raise self.refuse("computes tensors by", "compute it with tensors: drop the .item()")
         operands = [a.as_tensor() if isinstance(a, HostValue) else a for a in args]
-        if self.kind is float:
-            operands = [P.cast(a, f64) if isinstance(a, P.Sugar) else float(a) for a in operands]
+        kinds = [a.kind if isinstance(a, HostValue) else type(a) for a in args]
+        kind = float if self.kind is float or float in kinds else int
+        wide = f64 if kind is float else i64
+        operands = [P.cast(a, wide) if isinstance(a, P.Sugar) else kind(a) for a in operands]
         return action(*operands)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from types import FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -341,6 +342,10 @@ class Trace:
 
     def grad_of(self, x: Tensor) -> Tensor | None:
         return self.grads.get(x, x._grad)
+
+    def truth(self, x: Tensor | HostValue, frame: FrameType) -> bool | None:
+        """The answer to what `frame` asks, if the other one only leads to an error."""
+        return None
 
     def text(self, x: Tensor | HostValue, form: str | None) -> str:
         """What stands for `format(x, form)`, or for `repr(x)` if that is None."""

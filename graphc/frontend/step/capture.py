@@ -152,10 +152,12 @@ def capture(
     drop_grads: bool = False,
     check: Check = None,
     watching: Watching = nullcontext,
+    failing: int = -1,
 ) -> Capture:
     """Trace one call. Nothing concrete has changed when it returns or raises.
 
-    `openness` says which sizes are extents, and learns which cannot be.
+    `openness` says which sizes are extents, and learns which cannot be. `failing`: the number of a
+    test that the values of this call do not meet.
     """
     openness = openness or Openness()
     known = openness.copy()
@@ -168,6 +170,7 @@ def capture(
         made = _Capturing(leaves, names, name, fixed, pattern, drop_grads, check)
         try:
             made.trace.inlined, made.trace.carried, made.trace.settled = inlined, carried, settled
+            made.trace.failing = failing
             return made.run(function, args, kwargs, watching)
         except SharedArgument as shared:
             of = leaves[shared.index]

@@ -260,7 +260,7 @@ def _computed(trace: Trace, f: Any, *args: Any, **kwargs: Any) -> Any:
     if getattr(f, "__module__", "") == "math" and f not in (math.floor, math.ceil, math.trunc):
         kind = bool if f.__name__.startswith("is") else float
     out = trace.computed(partial(_called, f), args, kwargs, kind=kind)
-    out.recipe = partial(_called, f), (args, kwargs)
+    out.recipe = (partial(_called, f), (args, kwargs)) if kwargs else (f, args)
     trace.foresee(out)
     return out
 
