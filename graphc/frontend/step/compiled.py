@@ -398,9 +398,9 @@ class CompiledFunction(Compiled):
     for each instance."""
 
     def __init__(self, function: Callable[..., Any], backend: Backend, **options: Any) -> None:
+        functools.update_wrapper(self, function)  # first, as it copies all attributes
         super().__init__(function, getattr(function, "__name__", "step"), backend, **options)
         self._options = options
-        functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
