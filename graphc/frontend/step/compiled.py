@@ -249,7 +249,7 @@ class Compiled(Measured):
             self._drop_families()
             self._families.setdefault(kind, []).append(family)
         seconds = time.perf_counter() - start
-        self._recompiles += self._log.note(key, why, 1e3 * seconds)
+        self._recompiles += self._log.note(key, why, 1e3 * seconds, self._read_numbers.loose)
         now = self._backend.counts()
         self._last = entry
         self._count(entry, seconds, now[0] - compiled, now[1] - hits)
