@@ -100,6 +100,7 @@ class Trace:
         self.texts: list[Any] = []  # of tensors, that f-strings have marks of
         self.host_values = 0  # how many there are
         self.fixed: dict[Value, Array] = {}  # inputs that are the same in each call: Python data
+        self.arrays: list[tuple[Array, Array, Tensor]] = []  # of NumPy's, then, as tensors
         self.carried: list[Any] = []  # what the step counts and shows
         self.settled: list[Any] = []  # what the step counts and decides by
         self.foreseen: dict[int, Any] = {}  # by HostValue known before a call, a place it stands at

@@ -21,7 +21,7 @@ from graphc.frontend.hostvalue import Carried, Settled
 from graphc.frontend.layouts import is_dense, order_of
 from graphc.frontend.modes import no_grad
 from graphc.frontend.step.finiteness import watched
-from graphc.frontend.step.python import beforehand, effects
+from graphc.frontend.step.python import arrays, beforehand, effects
 from graphc.frontend.step.python.draws import python_draws, refuse_draws
 from graphc.frontend.step.python.numbers import HostNumber
 from graphc.frontend.step.python.observers import Inlined
@@ -248,6 +248,7 @@ class _Capturing:
                 raise trace.refused
             refuse_draws(drawn)
             trace.check_histories()
+            arrays.check(trace)
             trace.keep_flags()
             self._note_gradients(stand_ins)
             trace.note_leaves()
