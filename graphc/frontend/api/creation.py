@@ -17,7 +17,6 @@ from graphc.errors import (
     InvalidState,
     InvalidType,
     ShapeMismatch,
-    Untraceable,
     WideInteger,
 )
 from graphc.frontend import device_ops
