@@ -28,6 +28,7 @@ NUMERIC = (bool, int, float)
 TEXTS = {"ljust", "rjust", "center", "format", "strip", "replace", "upper", "lower", "join"}
 COMPARED = {operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne}
 ALSO_TENSORS = {operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, *COMPARED}
+WHOLE = {operator.mod, operator.floordiv}  # of integers
 TESTS = {math.isnan: "isnan", math.isfinite: "isfinite", math.isinf: "isinf"}  # a tensor's methods
 
 
@@ -216,7 +217,7 @@ class HostValue:
             return P.cast(inner.as_tensor(), f64 if action is float else i64)
         if inner is not None and action in TESTS:
             return getattr(inner.as_tensor(), TESTS[action])()
-        if action not in ALSO_TENSORS:
+        if action not in ALSO_TENSORS and not (action in WHOLE and self.kind is int):
             raise self.refuse("computes tensors by", "compute it with tensors: drop the .item()")
         operands = [a.as_tensor() if isinstance(a, HostValue) else a for a in args]
         kinds = [a.kind if isinstance(a, HostValue) else type(a) for a in args]
