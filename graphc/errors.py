@@ -406,6 +406,7 @@ CHECKED: dict[str, type[GraphcError]] = {
         InvalidArgument,
         RefusedArgument,
         InvalidState,
+        DataDependentBranch,
         IntegerDivisionByZero,
         NotFinite,
         Unsupported,

@@ -1,16 +1,21 @@
 """torch.library's names: operators of one's own, which are Python functions that graphc traces.
 
 `custom_op` also enters the function in `graphc.ops`. Its derivative is that of what it computes,
-or the one that `register_autograd` gives.
+or the one that `register_autograd` gives. A function that reads values cannot be traced: in a
+compiled step it then runs as it is, between the kernels, if `register_fake` tells the types.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from graphc.errors import InvalidArgument
 from graphc.frontend.function import Function
+from graphc.frontend.modes import modes
+from graphc.frontend.step.opaque import Opaque
+from graphc.frontend.step.signature import rebuilt
 
 __all__ = ["CustomOpDef", "custom_op", "ops", "register_autograd", "register_fake"]
 
@@ -23,18 +28,38 @@ class CustomOpDef:
     def __init__(self, name: str, function: Call) -> None:
         self._name = name
         self._function = function
+        self._signature = inspect.signature(function)
         self._rule: type[Function] | None = None
+        self._opaque: Opaque | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._rule is None:
-            return self._function(*args, **kwargs)
-        return self._rule.apply(*args, **kwargs)
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        if bound.kwargs:
+            return self._function(*bound.args, **bound.kwargs)
+        return (self._rule.apply if self._rule is not None else self._computed)(*bound.args)
+
+    def _computed(self, *args: Any) -> Any:
+        if modes.trace is None or self._opaque is None:
+            return self._function(*args)
+        return self._opaque(*args)
+
+    def _detached(self, *args: Any) -> Any:
+        """The same below autograd, whose rule is the operator's own."""
+        return self._computed(*rebuilt(args, lambda t: t.detach()))
 
     def register_fake(self, fn: Call) -> Call:
-        """Not needed: shapes are found by tracing the function."""
+        """`fn` gives tensors of the types that the operator gives for its arguments."""
+        self._opaque = Opaque(self._name, self._function, fn)
         return fn
 
-    register_kernel = register_vmap = register_fake
+    def register_kernel(self, device_types: Any, func: Call | None = None, /) -> Any:
+        """Not needed: one function serves all devices."""
+        return func if func is not None else (lambda fn: fn)
+
+    def register_vmap(self, func: Call | None = None, /) -> Any:
+        """Not needed: vmap follows what the function computes."""
+        return func if func is not None else (lambda fn: fn)
 
     def register_autograd(self, backward: Call, *, setup_context: Call | None = None) -> None:
         """`backward(ctx, *gradients)`, of what setup_context(ctx, inputs, output) has kept."""
@@ -44,7 +69,7 @@ class CustomOpDef:
                 setup_context(ctx, inputs, output)
 
         members = {
-            "forward": staticmethod(self._function),
+            "forward": staticmethod(self._detached),
             "setup_context": staticmethod(keep),
             "backward": staticmethod(backward),
         }
@@ -103,7 +128,7 @@ def _known(op: Any) -> CustomOpDef:
 
 
 def register_fake(op: Any, func: Call | None = None, /, **options: Any) -> Any:
-    """Not needed: shapes are found by tracing the function."""
+    """`func` gives tensors of the types that the operator `op` gives for its arguments."""
     known = _known(op)
     return known.register_fake if func is None else known.register_fake(func)
 

@@ -35,6 +35,8 @@ OPERATIONS = {abs: "abs", operator.abs: "abs", operator.pow: "pow", math.fabs: "
     getattr(math, name): name
     for name in ("sqrt", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "pow")
 }  # of floats, in float64
+WHOLE = {operator.mod, operator.floordiv}  # of integers
+TESTS = {math.isnan: "isnan", math.isfinite: "isfinite", math.isinf: "isinf"}  # a tensor's methods
 
 
 class Settled(BaseException):
@@ -100,6 +102,11 @@ class HostValue:
         return self.trace.asked(self, what)
 
     def __bool__(self) -> bool:
+        self.check()
+        if self.now is UNKNOWN:
+            answer = self.trace.truth(self, sys._getframe(1))
+            if answer is not None:
+                return answer
         return bool(self.asked(bool, "decides by", DataDependentBranch.fix))
 
     def __float__(self) -> float:
@@ -220,18 +227,22 @@ class HostValue:
         if self.now is not UNKNOWN:
             return self.trace.number_before(self)
         if self.tensor is not None and self.kind in NUMERIC:
-            wide = {bool: bool_, int: i64, float: f64}[self.kind]
-            return P.cast(self.tensor, wide)
+            return P.cast(self.tensor, {bool: bool_, int: i64, float: f64}[self.kind])
         action, args = self.recipe or (None, ())
-        if action is float and isinstance(args[0], HostValue):
-            return P.cast(args[0].as_tensor(), f64)
+        inner = args[0] if args and isinstance(args[0], HostValue) else None
+        if inner is not None and (action is float or (action is int and inner.kind is not float)):
+            return P.cast(inner.as_tensor(), f64 if action is float else i64)
+        if inner is not None and action in TESTS:
+            return getattr(inner.as_tensor(), TESTS[action])()
         named = OPERATIONS.get(action, "")
         named = named if self.kind is float or named == "abs" else ""
-        if action not in ALSO_TENSORS and not named:
+        whole = action in WHOLE and self.kind is int
+        if not (action in ALSO_TENSORS or named or whole):
             raise self.refuse("computes tensors by", "compute it with tensors: drop the .item()")
         operands = [a.as_tensor() if isinstance(a, HostValue) else a for a in args]
-        if self.kind is not int and any(_is_float(a) for a in (self, *args)):
-            operands = [P.cast(a, f64) if isinstance(a, P.Sugar) else float(a) for a in operands]
+        if action not in LOGICAL:
+            kind, wide = (float, f64) if any(map(_is_float, (self, *args))) else (int, i64)
+            operands = [P.cast(a, wide) if isinstance(a, P.Sugar) else kind(a) for a in operands]
         if named or action is None:
             return P.apply(named, *operands)
         return action(*operands)

@@ -77,13 +77,16 @@ class Readable:
         return (array.astype(np.float64) if self.dtype.is_half else array).tolist()
 
     def __bool__(self: Any) -> bool:
-        if self.numel() != 1 and modes.trace is None:
+        if (trace := modes.trace) is not None:
+            answer = trace.truth(self, sys._getframe(1))
+            return bool(self.host(DataDependentBranch.fix) if answer is None else answer)
+        if self.numel() != 1:
             raise ShapeMismatch(
                 f"the truth of {self.spec} is ambiguous",
                 why=f"it has {self.numel()} elements, not one",
                 fix="use .any() or .all(), or compare its .numel() with 0",
             )
-        return bool(self.item() if modes.trace is None else self.host(DataDependentBranch.fix))
+        return bool(self.item())
 
     def __index__(self: Any) -> int:
         if self.dtype.is_floating_point:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from types import FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,6 +101,7 @@ class Trace:
         self.texts: list[Any] = []  # of tensors, that f-strings have marks of
         self.host_values = 0  # how many there are
         self.fixed: dict[Value, Array] = {}  # inputs that are the same in each call: Python data
+        self.arrays: list[tuple[Array, Array, Tensor]] = []  # of NumPy's, then, as tensors
         self.carried: list[Any] = []  # what the step counts and shows
         self.settled: list[Any] = []  # what the step counts and decides by
         self.foreseen: dict[int, Any] = {}  # by HostValue known before a call, a place it stands at
@@ -342,6 +344,10 @@ class Trace:
 
     def grad_of(self, x: Tensor) -> Tensor | None:
         return self.grads.get(x, x._grad)
+
+    def truth(self, x: Tensor | HostValue, frame: FrameType) -> bool | None:
+        """The answer to what `frame` asks, if the other one only leads to an error."""
+        return None
 
     def text(self, x: Tensor | HostValue, form: str | None) -> str:
         """What stands for `format(x, form)`, or for `repr(x)` if that is None."""

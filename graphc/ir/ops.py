@@ -34,6 +34,7 @@ from graphc.ir.meaning import (
     linalg,
     loops,
     movement,
+    opaque,
     reductions,
     sorting,
     sources,
@@ -244,6 +245,7 @@ _ROWS = [
     Op("svd", "routine", T.factors_type("svd"), linalg.svd, may_fail="always", runs="host",
         held=linalg.held_by_factors),
     Op("while_loop", "routine", T.while_type, loops.while_loop, may_fail="always", runs="host"),
+    Op("opaque", "routine", T.opaque_type, opaque.opaque, may_fail="always", runs="host"),
     # loop
     Op("loop", "loop", T.loop_type, loops.loop),
 ]

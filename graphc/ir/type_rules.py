@@ -6,7 +6,7 @@ be extents: what has to be equal is asked by `same`, which notes no condition.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -422,4 +422,17 @@ def while_type(*types: TensorSpec, holds: Any, body: Any, carried: int) -> Tenso
     outs = [v.spec for v in body.outs[:carried]]
     if outs != list(types[:carried]) or holds.outs[0].spec != TensorSpec(bool_, ()):
         raise ShapeMismatch(f"carries {list(map(str, outs))} of {list(map(str, types))}")
-    return TensorSpec(f64, (sum(t.numel * (1 + (t.dtype is i64)) for t in types[:carried]),))
+    return _packed(types[:carried])
+
+
+def opaque_type(
+    *types: TensorSpec, call: str, given: Any, dtypes: tuple[str, ...], shapes: tuple[Shape, ...]
+) -> TensorSpec:
+    """Results of these types, packed."""
+    specs = [TensorSpec(DTYPES[d], s) for d, s in zip(dtypes, shapes, strict=True)]
+    return _packed(specs)
+
+
+def _packed(specs: Sequence[TensorSpec]) -> TensorSpec:
+    """As `meaning.loops.packed` does."""
+    return TensorSpec(f64, (sum(t.numel * (1 + (t.dtype is i64)) for t in specs),))

@@ -444,7 +444,7 @@ AGAIN: dict[str, tuple[Rule | None, ...]] = {
 NOT_DIFFERENTIABLE = frozenset(
     (
         *("iota", "random_bits", "check_index", "argmax", "argmin", "argmax_last_nan"),
-        *("argsort", "searchsorted", "last_along", "gcd", "lcm", "while_loop"),
+        *("argsort", "searchsorted", "last_along", "gcd", "lcm", "while_loop", "opaque"),
         "assemble",  # passes make it, after every derivative
         # what a walk makes that nobody differentiates again
         *("attention_lse", "attention_dq", "attention_dk", "attention_dv"),

@@ -544,3 +544,15 @@ def test_methods_have_a_cache_for_each_instance() -> None:
     assert programs(a.step) == programs(b.step) == 1
     a.k = 5.0
     assert a.step(x).item() == 5.0
+
+
+def test_an_object_may_have_attributes_of_our_names() -> None:
+    class Doubled:
+        def __init__(self) -> None:
+            self._function, self._name, self.stats = (lambda x: x), 7, "mine"
+
+        def __call__(self, x: Tensor) -> Tensor:
+            return x * 2
+
+    f = graphc.compile(Doubled())
+    assert f(graphc.ones(1)).item() == 2 and f.stats.programs == 1

@@ -825,6 +825,27 @@ def test_recompiles_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert "third time" in told[2][1] and "`options.k`: 2 -> 3" in told[2][1]
 
 
+def test_a_number_that_is_read_from_now_on_is_nothing_to_warn_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    options = Config(1.0)
+    step = graphc.compile(lambda x: x * options.k)
+    with caplog.at_level("INFO", logger="graphc.recompiles"):
+        for k in (1.0, 2.0, 3.0, 4.0):
+            options.k = k
+            assert step(ONE).tolist() == [k, k]
+    told = [(r.levelname, r.getMessage()) for r in caplog.records]
+    assert [level for level, _ in told] == ["INFO", "INFO"]
+    assert "nothing: its value is read from now on" in told[1][1]
+
+
+def test_a_float_of_numpys_is_a_float() -> None:
+    step = graphc.compile(lambda x, k: x * k + (1 - k))
+    for k in (0.5, np.float64(2.0), 3.0, np.float64(4.0), 5.0, np.float64(6.0)):
+        assert step(ONE * 2, k).tolist() == [k + 1] * 2
+    assert step.stats.programs == 3  # of two values, and of any
+
+
 def test_parameters_that_join_and_leave_an_optimizer() -> None:
     p, q = (nn.Parameter(graphc.ones(2)) for _ in range(2))
     opt = optim.SGD([p], lr=0.1)

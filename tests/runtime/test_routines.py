@@ -239,6 +239,8 @@ def test_every_routine_is_lowered_as_one() -> None:
              "triangular_solve": {"upper": True, "unit": False},
              "last_along": {"axis": 1, "shape": (4, 6)},
              "scatter_reduce": {"axis": 0, "mode": "maximum"},
+             "opaque": {"call": "mine::own", "given": (("tensor", 0),), "dtypes": ("f32",),
+                        "shapes": ((4, 4),)},
              "qr": {"full": False}, "svd": {"full": False}}  # fmt: skip
     written = (op for op in OPS.values() if op.kind == "routine" and op.name != "while_loop")
     for op in written:  # a loop's graphs are traced: `test_control_flow.py` has them

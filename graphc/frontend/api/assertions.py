@@ -17,7 +17,7 @@ Message = Callable[[], object] | None
 
 def _assert(condition: Any, message: str) -> None:
     """AssertionError unless the condition holds (a tensor of one element or a bool)."""
-    if not builtins.bool(condition):
+    if not condition:
         raise AssertionError(message)
 
 

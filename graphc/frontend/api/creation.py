@@ -17,7 +17,6 @@ from graphc.errors import (
     InvalidState,
     InvalidType,
     ShapeMismatch,
-    Untraceable,
     WideInteger,
 )
 from graphc.frontend import device_ops
@@ -202,11 +201,13 @@ def from_numpy(ndarray: Array) -> Tensor:
     """A tensor over the array's own memory. Shape and dtype of the array."""
     if not isinstance(ndarray, np.ndarray):
         raise InvalidType(f"from_numpy expects a NumPy array, got {type(ndarray).__name__}")
-    if modes.trace is not None:
-        raise Untraceable("from_numpy() inside a compiled step", fix="make the tensor outside")
     if builtins.any(s < 0 or s % ndarray.itemsize for s in ndarray.strides):
         raise InvalidArgument("from_numpy: negative strides are not supported", fix="copy it first")
-    return tensors.wrapped(ndarray)
+    if modes.trace is None:
+        return tensors.wrapped(ndarray)
+    out = tensor(ndarray)
+    modes.trace.arrays.append((ndarray, ndarray.copy(), out))  # is to show the same in the end
+    return out
 
 
 @factory
@@ -215,7 +216,7 @@ def as_tensor(data: Any, dtype: DType | None = None) -> Tensor:
     another library's on a GPU (`__cuda_array_interface__`)."""
     if isinstance(data, tensors.Tensor):
         return data if dtype is None else data.to(dtype)
-    if isinstance(data, np.ndarray) and modes.trace is None:
+    if isinstance(data, np.ndarray):
         out = from_numpy(data) if data.flags.writeable else tensor(data)
         return out if dtype is None else out.to(dtype)
     if (told := getattr(data, INTERFACE, None)) is not None:

@@ -55,7 +55,7 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     place = parsed.place()
     flat, number = _flat(parsed, place)
     out = _arranged(flat.emit(OPS["gather"], flat, number, axis=place), parsed, place)
-    if modes.trace is not None and len(parsed.unknown) == len(parsed.choosers):
+    if modes.trace is not None and parsed.shows():
         modes.trace.pick(out, x, index, lambda new: _put(parsed, number, new))
     return out
 

@@ -15,6 +15,7 @@ from graphc.errors import InvalidArgument, InvalidIndex, warn
 from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import creation, shapes
+from graphc.frontend.api.runs import run as run_of
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import data_sized, is_tensor
 from graphc.ir import sugar as P
@@ -35,12 +36,17 @@ class Parsed(NamedTuple):
     of the view at which it starts: bool masks, and integers as tensors or arrays.
 
     Eager code selects by the value of a 0-d integer tensor. A trace does not know it and gathers;
-    `unknown` are the dimensions of these.
+    `unknown` are the dimensions of these; `runs` those of slices that begin at such a value.
     """
 
     view: Tensor
     choosers: dict[int, Tensor | Array]
     unknown: frozenset[int]
+    runs: frozenset[int] = frozenset()
+
+    def shows(self) -> bool:
+        """Whether eager code gives a view."""
+        return len(self.unknown | self.runs) == len(self.choosers)
 
     def touched(self) -> list[int]:
         """The dimensions that are indexed by choosers."""
@@ -136,13 +142,17 @@ def _width(item: Any) -> int:
 def parse(x: Tensor, index: Any) -> Parsed:
     """Apply the basic items one dimension at a time; keep the others."""
     choosers: dict[int, Tensor | Array] = {}
-    unknown = set()
+    unknown, runs = set(), set()
     axis = 0
     for item in _items(x, index):
         if item is None:
             x = shapes.unsqueeze(x, axis)
         elif isinstance(item, slice):
-            x = _slice(x, axis, item)
+            if (run := run_of(x, axis, item)) is None:
+                x = _slice(x, axis, item)
+            else:
+                choosers[axis] = run
+                runs.add(axis)
         elif _is_known(item):
             x = shapes.select(x, axis, index_of(item))
             continue
@@ -154,7 +164,12 @@ def parse(x: Tensor, index: Any) -> Parsed:
             choosers[axis] = item
             axis += _width(item) - 1
         axis += 1
-    return Parsed(x, choosers, frozenset(unknown))
+    if runs and len(choosers) > 1:  # which would choose together
+        raise InvalidIndex(
+            "a slice from a number that only the call knows, beside another index by tensors",
+            fix="index once more: x[:, ptr:ptr + n][rows]",
+        )
+    return Parsed(x, choosers, frozenset(unknown), frozenset(runs))
 
 
 def _is_known(item: Any) -> bool:

@@ -21,7 +21,7 @@ from graphc.frontend.hostvalue import Carried, Settled
 from graphc.frontend.layouts import is_dense, order_of
 from graphc.frontend.modes import no_grad
 from graphc.frontend.step.finiteness import watched
-from graphc.frontend.step.python import beforehand, effects
+from graphc.frontend.step.python import arrays, beforehand, effects
 from graphc.frontend.step.python.draws import python_draws, refuse_draws
 from graphc.frontend.step.python.numbers import HostNumber
 from graphc.frontend.step.python.observers import Inlined
@@ -152,10 +152,12 @@ def capture(
     drop_grads: bool = False,
     check: Check = None,
     watching: Watching = nullcontext,
+    failing: int = -1,
 ) -> Capture:
     """Trace one call. Nothing concrete has changed when it returns or raises.
 
-    `openness` says which sizes are extents, and learns which cannot be.
+    `openness` says which sizes are extents, and learns which cannot be. `failing`: the number of a
+    test that the values of this call do not meet.
     """
     openness = openness or Openness()
     known = openness.copy()
@@ -168,6 +170,7 @@ def capture(
         made = _Capturing(leaves, names, name, fixed, pattern, drop_grads, check)
         try:
             made.trace.inlined, made.trace.carried, made.trace.settled = inlined, carried, settled
+            made.trace.failing = failing
             return made.run(function, args, kwargs, watching)
         except SharedArgument as shared:
             of = leaves[shared.index]
@@ -245,6 +248,7 @@ class _Capturing:
                 raise trace.refused
             refuse_draws(drawn)
             trace.check_histories()
+            arrays.check(trace)
             trace.keep_flags()
             self._note_gradients(stand_ins)
             trace.note_leaves()

@@ -19,11 +19,12 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from graphc import config
-from graphc.errors import InternalError, TooManyCompiles
+from graphc.errors import DataDependentBranch, InternalError, TooManyCompiles
 from graphc.frontend.modes import modes
 from graphc.frontend.step.alike import alike, outline
 from graphc.frontend.step.budget import Budget, drop_oldest
 from graphc.frontend.step.capture import Capture, Check, capture
+from graphc.frontend.step.failing import reraise
 from graphc.frontend.step.family import Backend, Entry, Family
 from graphc.frontend.step.finite import CheckedRun
 from graphc.frontend.step.inspect.explanation import Recompile
@@ -248,7 +249,7 @@ class Compiled(Measured):
             self._drop_families()
             self._families.setdefault(kind, []).append(family)
         seconds = time.perf_counter() - start
-        self._recompiles += self._log.note(key, why, 1e3 * seconds)
+        self._recompiles += self._log.note(key, why, 1e3 * seconds, self._read_numbers.loose)
         now = self._backend.counts()
         self._last = entry
         self._count(entry, seconds, now[0] - compiled, now[1] - hits)
@@ -286,6 +287,7 @@ class Compiled(Measured):
         kwargs: Mapping[str, Any],
         leaves: list[Tensor],
         openness: Openness,
+        failing: int = -1,
     ) -> tuple[Capture, Guards]:
         """A trace, and guards of the Python state that it read."""
         watch = Watch(self._function, self._read_numbers)
@@ -293,7 +295,7 @@ class Compiled(Measured):
         while True:
             taken = capture(
                 self._function, args, kwargs, leaves, names, self._name, openness,
-                self._drop_grads, self._check, watch.on,
+                self._drop_grads, self._check, watch.on, failing,
             )  # fmt: skip
             if not watch.missed:
                 break
@@ -396,25 +398,28 @@ class CompiledFunction(Compiled):
     for each instance."""
 
     def __init__(self, function: Callable[..., Any], backend: Backend, **options: Any) -> None:
+        functools.update_wrapper(self, function)  # first, as it copies all attributes
         super().__init__(function, getattr(function, "__name__", "step"), backend, **options)
         self._options = options
-        functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if (latch := self._latch) is not None and not kwargs:
-            try:
-                out = latch.run(*args)
-            except BaseException as e:
-                out = latch.ended(e)
-            if out is not None:
-                return out
-        if (ready := self._next) is not None and not kwargs:
-            out = self._again(ready, args)
-            if out is not MISSED:
-                return out
-        if modes.trace is not None or modes.disabled:
-            return self._function(*args, **kwargs)
-        return self._call(args, kwargs)
+        try:
+            if (latch := self._latch) is not None and not kwargs:
+                try:
+                    out = latch.run(*args)
+                except BaseException as e:
+                    out = latch.ended(e)
+                if out is not None:
+                    return out
+            if (ready := self._next) is not None and not kwargs:
+                out = self._again(ready, args)
+                if out is not MISSED:
+                    return out
+            if modes.trace is not None or modes.disabled:
+                return self._function(*args, **kwargs)
+            return self._call(args, kwargs)
+        except DataDependentBranch as e:
+            reraise(e, self._last, self._watched, args, kwargs)
 
     def _run_plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         with disable():
@@ -459,20 +464,23 @@ class CompiledModule(Compiled):
         self._options = options
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if (latch := self._latch) is not None and not kwargs:
-            try:
-                out = latch.run(*args)
-            except BaseException as e:
-                out = latch.ended(e)
-            if out is not None:
-                return out
-        if (ready := self._next) is not None and not kwargs:
-            out = self._again(ready, args)
-            if out is not MISSED:
-                return out
-        if modes.disabled:
-            return self.module._call_impl(args, kwargs)
-        return self._call(args, kwargs)
+        try:
+            if (latch := self._latch) is not None and not kwargs:
+                try:
+                    out = latch.run(*args)
+                except BaseException as e:
+                    out = latch.ended(e)
+                if out is not None:
+                    return out
+            if (ready := self._next) is not None and not kwargs:
+                out = self._again(ready, args)
+                if out is not MISSED:
+                    return out
+            if modes.disabled:
+                return self.module._call_impl(args, kwargs)
+            return self._call(args, kwargs)
+        except DataDependentBranch as e:
+            reraise(e, self._last, self._watched, args, kwargs)
 
     def _run_plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         with disable():

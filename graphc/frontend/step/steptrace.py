@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import FrameType
 from typing import Any, NamedTuple
 
 from graphc.errors import DevicesMixed, Untraceable, leaving
 from graphc.frontend import epoch
 from graphc.frontend.hostvalue import HostValue, Kind
 from graphc.frontend.places import HOST, place_of
-from graphc.frontend.step.python import beforehand, effects, printed
+from graphc.frontend.step.python import beforehand, demands, effects, printed
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor, readable
 from graphc.frontend.told import Told
@@ -83,6 +84,9 @@ class StepTrace(Trace):
         self.shown: dict[Tensor, Shown] = {}  # concrete tensors that were touched, as they were
         self.flags: dict[Tensor, bool] = {}  # requires_grad of state, when the step began
         self.old_grads: dict[Tensor, tuple[Tensor | None, Shown | None]] = {}
+        self.demands: list[str] = []  # tests that values have to meet, as their errors say
+        self.failing = -1  # number of the one that they do not meet in the call which is traced
+        self.ending = False  # whether the step has come to that one, and raises
         self._placed = False  # whether a tensor has said where the step runs
 
     def argument(self, like: Tensor, name: str, spec: TensorSpec | None = None) -> Tensor:
@@ -90,7 +94,12 @@ class StepTrace(Trace):
         with self.builder.at(NOWHERE):  # what a call passes stands on no line of the step
             return super().argument(like, name, spec)
 
+    def truth(self, x: Tensor | HostValue, frame: FrameType) -> bool | None:
+        return demands.truth(self, x, frame)
+
     def text(self, x: Tensor | HostValue, form: str | None) -> str:
+        if self.ending:
+            return demands.shown(self, x, form)
         return printed.marked(self, x, form)
 
     def computed(self, action: Callable[..., Any], *args: Any, kind: Kind = None) -> HostValue:
@@ -106,6 +115,8 @@ class StepTrace(Trace):
         return beforehand.number(self, x)
 
     def read(self, x: Tensor, how: Callable[[Tensor], Any]) -> Any:
+        if self.ending:
+            return demands.read(self, x, how)
         return effects.read(self, x, how) if self.watched else super().read(x, how)
 
     def told(self, hook: Callable[..., Any], *args: Any) -> Any:

@@ -58,7 +58,7 @@ class While:
         }
         args = [trace.wrap(v) for v in (*body.given, *body.captured)]
         found = args[0].emit(WHILE, *args, carried=len(self.carry), **graphs)
-        lasts = _unpacked(found.detach(), [t.spec for t in self.init])
+        lasts = unpacked(found.detach(), [t.spec for t in self.init])
         if modes.grad and grad:
             edges = [edge_of(t) for t in self.init]
             node = RuleNode("while_loop", edges, _refuse, len(lasts))
@@ -68,7 +68,7 @@ class While:
         return lasts
 
 
-def _unpacked(x: Tensor, specs: Sequence[TensorSpec]) -> list[Tensor]:
+def unpacked(x: Tensor, specs: Sequence[TensorSpec]) -> list[Tensor]:
     """The tensors that `meaning.loops.packed` put one behind the other."""
     at, found = 0, []
 

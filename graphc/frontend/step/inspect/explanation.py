@@ -56,6 +56,8 @@ def remedy(change: Change) -> str:
     """What a person can do about a recompile."""
     if NEEDED in change.what:
         return "pad to few sizes, or do without the number there: an op in place of a loop"
+    if READ in change.new:
+        return "nothing: its value is read from now on"
     if change.what.startswith("argument"):
         return _of_argument(change.old, change.new)
     if change.what.startswith(("train", "mode", "condition")):
@@ -67,7 +69,7 @@ def _of_argument(old: str, new: str) -> str:
     """The same for an argument that had been `old`."""
     was, now = SPEC.fullmatch(old), SPEC.fullmatch(new)
     if was is None or now is None:
-        return "nothing: its value is read from now on" if READ in new else _of_plain(old, new)
+        return _of_plain(old, new)
     sizes = [m["sizes"].count(",") if m["sizes"] else -1 for m in (was, now)]
     if was["kind"] == now["kind"] and was["more"] == now["more"] and sizes[0] == sizes[1]:
         return "nothing: any size of it will do from now on, unless dynamic=False"

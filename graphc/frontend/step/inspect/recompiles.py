@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Container, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
 from graphc.errors import TooManyCompiles
-from graphc.frontend.step.inspect.explanation import Recompile
+from graphc.frontend.step.inspect.explanation import INTEGER, READ, Recompile
 from graphc.frontend.step.python.guards import Change
 
 THIRD = 3
@@ -56,13 +56,22 @@ class Recompiles:
         self._name = name
         self._traces: Counter[Hashable] = Counter()
 
-    def note(self, key: Hashable, why: Sequence[Change], ms: float) -> list[Recompile]:
-        """The rows for `explain` of a call that was traced, told in the log."""
-        rows = [Recompile(change, ms) for change in folded(why)]
-        self._traces[key] += 1
+    def note(
+        self, key: Hashable, why: Sequence[Change], ms: float, read: Container[object] = ()
+    ) -> list[Recompile]:
+        """The rows for `explain` of a call that was traced, told in the log; `read`: what is read
+        at each call from now on, by its label and the line that reads it."""
+        changes = [
+            c._replace(new=f"{c.new}, {READ}")
+            if (c.what, c.file, c.line) in read and not INTEGER.fullmatch(c.new)  # may be a size
+            else c
+            for c in folded(why)
+        ]
+        rows = [Recompile(change, ms) for change in changes]
+        self._traces[key] += not rows or not all(READ in c.new for c in changes)
         if rows:
             text = "; ".join(map(str, rows))
             log.info("`%s` is traced again: %s", self._name, text)
-            if self._traces[key] == THIRD:
+            if self._traces[key] == THIRD and not all(READ in c.new for c in changes):
                 log.warning("`%s` is traced a third time for one signature: %s", self._name, text)
         return rows

@@ -13,10 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any
 
+import numpy as np
+
 from graphc.frontend.step.python.guards import Guard
 from graphc.frontend.step.python.standing import is_plain
 
 CHANGES = 2
+FLOATS = (float, np.float64)  # NumPy's is one of Python's, and computes with tensors as that does
 Place = int | str  # of an argument: its position or its keyword
 Line = tuple[str, str, int]  # what is read, and the file and line that reads it
 
@@ -106,15 +109,15 @@ class Numbers:
         for place, number in self.loose.items():
             table: Any = new_kwargs if isinstance(place, str) else new_args
             known = place in new_kwargs if isinstance(place, str) else place < len(new_args)
-            if known and type(table[place]) is float and not number.decides:
-                self._values.now[place] = table[place]
+            if known and type(table[place]) in FLOATS and not number.decides:
+                self._values.now[place] = float(table[place])
                 table[place] = number
         return new_args, new_kwargs
 
     def note(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Count what has changed since the last miss; what has done so twice becomes loose."""
         places: list[tuple[Place, Any]] = [*enumerate(args), *kwargs.items()]
-        floats = {p: x for p, x in places if type(x) is float}
+        floats = {p: x for p, x in places if type(x) in FLOATS}
         changed = {p for p, x in floats.items() if p in self._last and self._last[p] != x}
         self._changes.update(changed)
         self._last |= floats
