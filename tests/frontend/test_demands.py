@@ -226,7 +226,7 @@ def chooses(x: Tensor) -> Any:
 
 @refused
 def of_a_number_that_no_tensor_tells(x: Tensor) -> Any:
-    if math.exp(x.sum().item()) > 2:
+    if math.gamma(x.sum().item()) > 2:
         raise ValueError
     return x
 
