@@ -116,6 +116,7 @@ class Trace:
         self.parted: dict[Storage, Parted] = {}  # memory that a tensor gets anew, by `.data`
         self.shows: dict[Storage, list[Tensor]] = {}  # views made inside of concrete memory
         self.draws: dict[Any, int] = {}  # random draws taken by generator
+        self.recipes: dict[Hashable, Any] = {}  # of update rules, by what their values depend on
         self._scalars: dict[tuple[Hashable, DType], Value] = {}
         self._before: dict[Any, Callable[[], None]] = {}
         self._without_history: list[Tensor] = []  # of those, which had none

@@ -1,12 +1,13 @@
 """Update rules of optimizers in eager mode: each a list of NumPy calls, made once for its types.
 
 As `whole.py`, without derivatives: a rule is a pure function of tensors, numbers, None and tuples
-of these, and gives such tuples. Numbers are operands, so that a schedule makes no new list.
+of these, and gives such tuples. Numbers are operands, so that a schedule makes no new list. Inside
+a step's trace a rule is repeated by `repeated.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from functools import wraps
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from graphc.frontend.eager.lines import Lines, shows
 from graphc.frontend.modes import modes
+from graphc.frontend.repeated import leaves, mapped, repeated
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.frontend.trace import Trace
 from graphc.frontend.whole import watched
@@ -40,8 +42,10 @@ def update(rule: F) -> F:
 
     @wraps(rule)
     def inside(*args: Any) -> Any:
-        if modes.trace is not None or modes.grad or watched():
+        if modes.grad or watched():
             return rule(*args)
+        if modes.trace is not None:
+            return repeated(modes.trace, rule, args)
         parts: list[Any] = []
         for a in args:
             parts.extend(a) if isinstance(a, tuple) else parts.append(a)
@@ -66,13 +70,13 @@ def update(rule: F) -> F:
         ]
         made = plan.lines(operands)
         tensors = [*map(fresh, made, plan.specs)]
-        return _mapped(plan.shape, lambda k: k if k is None else tensors[k])
+        return mapped(plan.shape, lambda k: k if k is None else tensors[k])
 
     return cast(F, inside)
 
 
 def _made(rule: Callable[..., Any], args: tuple[Any, ...]) -> Plan | None:
-    dtype: DType = next(x._spec.dtype for x in _leaves(args) if isinstance(x, Tensor))
+    dtype: DType = next(x._spec.dtype for x in leaves(args) if isinstance(x, Tensor))
     trace = Trace()
     trace.builder.here = NOWHERE
     given: list[Value] = []
@@ -87,31 +91,15 @@ def _made(rule: Callable[..., Any], args: tuple[Any, ...]) -> Plan | None:
         return trace.wrap(given[-1])
 
     with trace.activate():
-        out = rule(*_mapped(args, stand_in))
-        wanted = [trace.value(x) for x in _leaves(out) if x is not None]
+        out = rule(*mapped(args, stand_in))
+        wanted = [trace.value(x) for x in leaves(out) if x is not None]
     halves = any(v.spec.dtype.is_half for v in given)
     if halves or trace.inputs or any(v in given or shows(v) or v.const is not None for v in wanted):
         return None
     numbers = iter(range(len(wanted)))
-    shape = _mapped(out, lambda x: None if x is None else next(numbers))
+    shape = mapped(out, lambda x: None if x is None else next(numbers))
     return Plan(Lines(given, wanted), np.dtype(dtype.numpy), shape, [v.spec for v in wanted])
 
 
 def _is_number(x: Any) -> bool:
     return type(x) in (int, float)
-
-
-def _leaves(x: Any) -> Iterator[Any]:
-    if isinstance(x, tuple):
-        for part in x:
-            yield from _leaves(part)
-    else:
-        yield x
-
-
-def _mapped(x: Any, made: Callable[[Any], Any]) -> Any:
-    """The same tuples of what `made` gives for each leaf."""
-    if not isinstance(x, tuple):
-        return made(x)
-    parts = [_mapped(part, made) for part in x]
-    return x._make(parts) if hasattr(x, "_make") else tuple(parts)

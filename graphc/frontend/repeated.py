@@ -1,0 +1,135 @@
+"""Update rules inside a trace: each runs once for operands of its types, and is then repeated.
+
+An optimizer applies one rule to each of its parameters, of which nets have hundreds. The values
+that the rule gave for the first of a type are built again over the operands of the next: the same
+values, in the same order, as the rule would give, without its Python, promotion and inference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from graphc.frontend.modes import get_default_dtype
+from graphc.frontend.tensor import Tensor
+from graphc.frontend.trace import Trace
+from graphc.ir.graph import Value
+
+
+class Recipe(NamedTuple):
+    """What a rule gave for its first operands."""
+
+    given: list[Value]
+    steps: list[tuple[list[int], Value]]  # what it computed, and which of those it read first there
+    outs: Any  # its result, with a value in place of each tensor
+
+
+def repeated(trace: Trace, rule: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """`rule(*args)`, a pure function of tensors, numbers, None and tuples of these."""
+    tensors: list[Tensor] = []
+    key = _key(trace, rule, args, tensors)
+    if key is None:
+        return rule(*args)
+    if key not in trace.recipes:
+        out = rule(*args)
+        trace.recipes[key] = _recipe(trace, tensors, out)
+        return out
+    recipe = trace.recipes[key]
+    return rule(*args) if recipe is None else _again(trace, recipe, tensors)
+
+
+def leaves(x: Any) -> Iterator[Any]:
+    if isinstance(x, tuple):
+        for part in x:
+            yield from leaves(part)
+    else:
+        yield x
+
+
+def mapped(x: Any, made: Callable[[Any], Any]) -> Any:
+    """The same tuples of what `made` gives for each leaf."""
+    if not isinstance(x, tuple):
+        return made(x)
+    parts = [mapped(part, made) for part in x]
+    return x._make(parts) if hasattr(x, "_make") else tuple(parts)
+
+
+def _key(
+    trace: Trace, rule: Callable[..., Any], args: tuple[Any, ...], tensors: list[Tensor]
+) -> Hashable | None:
+    """What the values depend on that a rule gives, but for its `tensors`, which are noted; None of
+    what it has to see. Numbers of the step are told by their values."""
+    key: list[Any] = [rule, get_default_dtype()]
+    for x in leaves(args):
+        if isinstance(x, Tensor):
+            if x.views or x.storage.strides or not _is_ours(type(x)):
+                return None
+            if x._spec.shape:
+                key.append(x._spec)
+                tensors.append(x)
+            elif x.array is None:
+                key.append(trace.value(x))
+            else:
+                return None
+        elif x is None or type(x) in (bool, int, float):
+            key.append((type(x), repr(x)))
+        else:
+            return None
+    return tuple(key)
+
+
+@cache
+def _is_ours(kind: type) -> bool:
+    """Whether no code of a user's says what an operator does."""
+    return all(c.__module__.partition(".")[0] in ("graphc", "builtins") for c in kind.__mro__)
+
+
+def _recipe(trace: Trace, tensors: Sequence[Tensor], out: Any) -> Recipe | None:
+    """None where it is more than values computed of the operands."""
+    made = [x for x in leaves(out) if x is not None]
+    known = all(x.storage in trace.current for x in tensors)
+    if not known or any(x.views or x.storage.strides or x.array is not None for x in made):
+        return None
+    given = [trace.value(x) for x in tensors]
+    values = _computed(given, [trace.value(x) for x in made])
+    apart = len(set(given)) == len(given) and all(trace.value(x) in values for x in made)
+    if not apart or any(v.op is None or v.op.checks for v in values):
+        return None
+    number, first = {v: k for k, v in enumerate(given)}, {}
+    for v in values:
+        for a in v.args:
+            first.setdefault(a, v)
+    read = {v: dict.fromkeys(a for a in v.args if a in number and first[a] is v) for v in values}
+    steps = [([number[a] for a in read[v]], v) for v in values]
+    outs = mapped(out, lambda x: None if x is None else trace.value(x))
+    return Recipe(given, steps, outs)
+
+
+def _computed(given: Sequence[Value], outs: Sequence[Value]) -> list[Value]:
+    """What stands between them, in the order of making."""
+    met: set[Value] = set()
+    stack = list(outs)
+    depending = set(given)
+    while stack:
+        v = stack.pop()
+        if v not in met and v not in depending:
+            met.add(v)
+            stack.extend(v.args)
+    found = []
+    for v in sorted(met, key=lambda v: v.number):
+        if any(a in depending for a in v.args):
+            depending.add(v)
+            found.append(v)
+    return found
+
+
+def _again(trace: Trace, recipe: Recipe, tensors: Sequence[Tensor]) -> Any:
+    builder, given = trace.builder, recipe.given
+    new: dict[Value, Value] = {}
+    with builder.at(builder.here or builder.where(), builder.pulling):
+        for reads, v in recipe.steps:
+            for k in reads:
+                new[given[k]] = trace.value(tensors[k])
+            new[v] = builder.again(v, [new.get(a, a) for a in v.args])
+    return mapped(recipe.outs, lambda v: None if v is None else trace.wrap(new[v]))
