@@ -34,9 +34,7 @@ class Stream:
 
     def __init__(self, device: Any = None, priority: int = 0) -> None:
         gpu = the_device(device)
-        self._open(gpu, gpu.driver.StreamCreateWithPriority(priority))
-        destroy = gpu.driver.StreamDestroy
-        weakref.finalize(self, gpu.gone.note, destroy, self.cuda_stream).atexit = False
+        self._open(gpu, gpu.lent_stream(priority, self))
 
     def _open(self, gpu: Device, handle: int) -> None:
         self._gpu, self.cuda_stream = gpu, handle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import AutogradError, InvalidState, InvalidType, NotAvailable
+from graphc.errors import AutogradError, InvalidState, InvalidType, NotAvailable, Unsupported
 from graphc.frontend import notebook
 from graphc.frontend.devices import ACCELERATORS, CPU, cuda_device, device
 from graphc.frontend.modes import modes
@@ -71,6 +71,18 @@ class Located:
         return self.device is not CPU
 
     is_mps = is_xpu = is_meta = False
+
+    def record_stream(self: Any, stream: Any) -> None:
+        """Say that work in this stream, another library's perhaps, uses the memory: once the tensor
+        goes, nobody gets it before what the stream has by then is done."""
+        if self.is_cpu:
+            raise Unsupported(
+                "Could not run 'record_stream' with arguments from the 'CPU' backend",
+                why="memory of the host is used by no stream",
+                fix="ask it of a tensor on a GPU",
+            )
+        if self.array is not None:  # a trace's is its program's
+            gpu_of(self).used_by(self.array, int(stream.cuda_stream))
 
     @property
     def __cuda_array_interface__(self: Any) -> dict[str, Any]:

@@ -100,6 +100,10 @@ class DevicePlace(Place, Protocol):
         """The array of another library's object with `__dlpack__`."""
         ...
 
+    def used_by(self, array: Any, stream: int) -> None:
+        """Another stream's work uses the array's memory, up to where it is dropped."""
+        ...
+
     def told(self, interface: Mapping[str, Any], owner: object) -> Any:
         """The array of another library's object with this `__cuda_array_interface__`."""
         ...

@@ -9,7 +9,8 @@ import pytest
 
 from graphc.backends import cudnn
 from graphc.frontend.devices import ACCELERATORS
-from graphc.runtime.cuda import probe
+from graphc.runtime.cuda import device, probe
+from graphc.runtime.cuda.device import Device
 
 if find_spec("triton") is not None:
     import graphc.runtime.cuda.interp  # noqa: F401
@@ -43,3 +44,13 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
     ACCELERATORS.clear()
     yield
     ACCELERATORS[:] = before
+
+
+@pytest.fixture
+def told_gpu(fake_gpu: None) -> Device:
+    """A device whose driver tells what it was asked, and can be made to fail: FakeDriver's. Of a
+    real one native code calls the library's own functions, of which Python sees nothing."""
+    here = device.current()
+    if here.driver.name != "fake":
+        pytest.skip("what a GPU's driver does is not seen")
+    return here

@@ -14,15 +14,16 @@ from graphc import nn
 from graphc.ir.kernel import Buffer, Kernel
 from graphc.ir.program import Launch, Program, Slot
 from graphc.ir.types import TensorSpec, f32
-from graphc.runtime.cuda import apart, capture, device
+from graphc.runtime.cuda import apart, capture
 from graphc.runtime.cuda.apart import parts_of
+from graphc.runtime.cuda.device import Device
 
 
 @pytest.fixture
-def calls(fake_gpu: None, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+def calls(told_gpu: Device, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often the driver was told to do what."""
     monkeypatch.setattr(capture, "MOST_CAPTURES", 3)
-    driver, found = device.current().driver, Counter[str]()
+    driver, found = told_gpu.driver, Counter[str]()
     for name in ("LaunchKernel", "GraphLaunch", "MemcpyDtoDAsync", "StreamBeginCapture"):
         plain = getattr(driver, name)
 

@@ -31,7 +31,7 @@ from graphc.errors import CudaError, OutOfMemory
 from graphc.runtime.cuda import pack
 from graphc.runtime.cuda.bindings import CudaDriver
 from graphc.runtime.cuda.device import Device
-from graphc.runtime.cuda.driver import FunctionAttribute, MapElement, Swizzle
+from graphc.runtime.cuda.driver import FunctionAttribute, MapElement, PointerAttribute, Swizzle
 
 d = CudaDriver()
 d.Init()
@@ -51,7 +51,7 @@ print(d.OccupancyMaxActiveBlocksPerMultiprocessor(f, 128, 9), gpu.properties.nam
 e = d.EventCreate(timing=True)
 d.EventRecord(e, s)
 d.StreamWaitEvent(s, e)
-print(d.PointerGetDevice(block.address))
+print(d.PointerGetAttribute(PointerAttribute.DEVICE_ORDINAL, block.address))
 print(d.EventQuery(e), d.EventElapsedTime(e, e))
 d.EventSynchronize(e)
 d.EventDestroy(e)

@@ -161,7 +161,7 @@ def missing_or_empty() -> str:
 
 def test_every_call_has_its_counterpart_in_the_bindings() -> None:
     cu = pytest.importorskip("cuda.bindings.driver")
-    ours = {"Lend", "Reclaim", "Discard", "GraphLauncher"}
+    ours = {"Lend", "Reclaim", "Discard", "GraphLauncher", "Copier"}
     names = {n for n in vars(Driver) if n[0].isupper()} - ours
     assert not [n for n in names if not hasattr(cu, f"cu{n}")]
 

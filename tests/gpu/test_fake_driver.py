@@ -13,7 +13,7 @@ pytest.importorskip("triton")
 from small_kernels import AXPY, IMAGE
 
 from graphc.errors import CudaError, InternalError, OutOfBounds
-from graphc.ir.cuda_abi import Image
+from graphc.ir.cuda_abi import Image, Param
 from graphc.ir.types import Array
 from graphc.runtime.cuda import pack
 from graphc.runtime.cuda.device import Device
@@ -168,9 +168,19 @@ def test_memory_given_back_is_not_to_be_read(bench: Bench) -> None:
         bench.device.download(np.zeros(4, np.float32), address)
 
 
+def give_many(bench: Bench) -> None:
+    """Launch with more parameters than a driver of CUDA 12.0 takes."""
+    params = tuple(Param(f"p{k}", "pointer", "buffer", k, "f32", 16) for k in range(520))
+    source = replace(AXPY, params=params)
+    packed = pack.pack(source, [bench.x.address] * len(params))
+    function = bench.device.function(Image(source))
+    bench.driver.LaunchKernel(function, (1, 1, 1), 128, 0, bench.one, packed.address)
+
+
 WRONG: dict[str, Callable[[Bench], None]] = {
     "threads": lambda b: b.launch(threads=64),
     "shared memory": lambda b: b.launch(shared=16),
+    "parameters of more than 4 KiB": give_many,
     "an empty grid": lambda b: b.launch(n=0),
     "a stream that is none": lambda b: b.launch(12345),
     "too much freed": lambda b: b.driver.MemFree(b.x.address + 256),

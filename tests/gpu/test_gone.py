@@ -16,7 +16,7 @@ import graphc
 from graphc.errors import CudaError, DeviceUnavailable
 from graphc.ir.types import Array
 from graphc.runtime.cuda.capture import Recorded, Report
-from graphc.runtime.cuda.device import Device
+from graphc.runtime.cuda.device import Device, current
 from graphc.runtime.cuda.driver import Driver
 from graphc.runtime.cuda.fake import FakeDriver
 from graphc.runtime.cuda.memory import Allocation
@@ -84,6 +84,24 @@ def test_a_capture_that_fails_leaves_none(device: Device, monkeypatch: pytest.Mo
     assert len(device.driver._objects) == before  # type: ignore[attr-defined]  # the fake one's
     Recorded(device, [copy]).start()
     device.wait()
+
+
+def test_memory_that_a_stream_uses_is_kept_though_the_stream_goes(fake_gpu: None) -> None:
+    """As PyTorch's record_stream has it, for work that another library does in a stream."""
+    here = current()
+    side = graphc.cuda.Stream()
+    handle, x = side.cuda_stream, graphc.ones(1 << 19, device="cuda")
+    address, host = x.data_ptr(), here.host.array((4 * x.numel(),), np.dtype(np.uint8))
+    side.wait_stream(graphc.cuda.default_stream())
+    here.driver.MemcpyDtoHAsync(host.ctypes.data, address, host.nbytes, handle)
+    x.record_stream(side)
+    del x, side
+    y = [graphc.zeros(1 << 19, device="cuda") for _ in range(3)]
+    graphc.cuda.synchronize()  # a race, where one of them was given that memory at once
+    assert host.view(np.float32).tolist()[:2] == [1, 1] and len(y) == 3
+    assert graphc.cuda.Stream().cuda_stream == handle
+    with pytest.raises(NotImplementedError, match="'CPU' backend"):
+        graphc.ones(2).record_stream(graphc.cuda.default_stream())
 
 
 @pytest.mark.skipif(

@@ -18,6 +18,7 @@ from graphc.frontend.step.latched import places
 from graphc.frontend.storage import running
 from graphc.frontend.tensor import Tensor
 from graphc.runtime.cuda import apart, capture, device, executor
+from graphc.runtime.cuda.device import Device
 from tests.counted import ORDERS, WARM_UP, Counted
 
 pytestmark = pytest.mark.skipif(places() is None, reason="this interpreter keeps no versions")
@@ -202,12 +203,16 @@ def test_parts_of_a_data_set_run_no_python(wandering: tuple[Counted, list[Tensor
 
 @pytest.mark.parametrize(("fails", "steps"), [("in", 0), ("out", 1)])
 def test_a_copy_that_fails_is_an_error_and_a_step_runs_once(
-    wandering: tuple[Counted, list[Tensor]], monkeypatch: pytest.MonkeyPatch, fails: str, steps: int
+    told_gpu: Device,
+    wandering: tuple[Counted, list[Tensor]],
+    monkeypatch: pytest.MonkeyPatch,
+    fails: str,
+    steps: int,
 ) -> None:
     counted, parts = wandering
     counted.latched(parts[0])
-    driver: Any = device.current().driver
-    copy, own = type(driver).MemcpyDtoDAsync, device.current().allocator
+    driver: Any = told_gpu.driver
+    copy = type(driver).MemcpyDtoDAsync
     before, seen = counted.weight.cpu()[0].item(), list[str]()
 
     def failing(self: Any, target: int, source: int, size: int, stream: int) -> None:
@@ -220,7 +225,7 @@ def test_a_copy_that_fails_is_an_error_and_a_step_runs_once(
         patch.setattr(type(driver), "MemcpyDtoDAsync", failing)
         with pytest.raises(CudaError):
             counted.step(parts[1])
-    assert fails in seen and own is not None and not running.programs
+    assert fails in seen and not running.programs
     assert counted.weight.cpu()[0].item() == before + steps
     counted.run(WARM_UP, parts[2])
 
@@ -330,11 +335,11 @@ def test_dropout_draws_anew(fake_gpu: None) -> None:
 
 
 def test_a_graph_that_does_not_start_is_an_error(
-    counted: Counted, monkeypatch: pytest.MonkeyPatch
+    told_gpu: Device, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x = graphc.ones(3, device="cuda")
     counted.run(WARM_UP, x)
-    driver: Any = device.current().driver
+    driver: Any = told_gpu.driver
     start = type(driver).GraphLaunch
 
     def fails(self: Any, executable: int, stream: int) -> None:

@@ -23,6 +23,7 @@ from graphc.runtime.cuda import device, probe
 from graphc.runtime.cuda.array import DeviceArray
 from graphc.runtime.cuda.copies import Moves
 from graphc.runtime.cuda.device import Device
+from graphc.runtime.cuda.driver import PointerAttribute
 from graphc.runtime.cuda.pack import bound, grid, pack
 from graphc.runtime.cuda.place import CudaPlace
 
@@ -96,7 +97,8 @@ class Cuda:
 
     def owning(self, address: int) -> int:
         try:
-            return device.current().driver.PointerGetDevice(address)
+            driver = device.current().driver
+            return driver.PointerGetAttribute(PointerAttribute.DEVICE_ORDINAL, address)
         except CudaError:
             raise InvalidArgument(HOST_POINTER.format(address)) from None
 

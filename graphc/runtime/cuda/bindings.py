@@ -18,6 +18,7 @@ from graphc.runtime.cuda.driver import (
     FunctionAttribute,
     Grid,
     MapElement,
+    PointerAttribute,
     Swizzle,
     failure,
 )
@@ -195,8 +196,8 @@ class CudaDriver:
         free, total = self._call("MemGetInfo")
         return int(free), int(total)
 
-    def PointerGetDevice(self, address: int) -> int:
-        asked = cu.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    def PointerGetAttribute(self, attribute: PointerAttribute, address: int) -> int:
+        asked = cu.CUpointer_attribute(int(attribute))
         return int(self._call("PointerGetAttribute", asked, address))
 
     def MemAlloc(self, size_bytes: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import weakref
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,6 +90,7 @@ class Device:
         self.stream = driver.StreamCreateWithPriority()
         self.copy_stream = driver.StreamCreateWithPriority()
         self.capture_stream = driver.StreamCreateWithPriority()
+        self._idle: dict[int, list[int]] = {}  # streams by priority
         self.allocator = Allocator(driver)
         self.host = shared(driver)
         self.gone = Gone()
@@ -104,6 +106,18 @@ class Device:
             self.driver.CtxSetCurrent(self.context)
             _thread.context = self
             entered.value += 1
+
+    def lent_stream(self, priority: int, owner: object) -> int:
+        """A stream until its owner goes. It is never destroyed: memory may still be noted as used
+        by it, and whoever frees that records an event there."""
+        idle = self._idle.setdefault(priority, [])
+        try:
+            stream = idle.pop()
+        except IndexError:
+            self.enter()
+            stream = self.driver.StreamCreateWithPriority(priority)
+        weakref.finalize(owner, idle.append, stream).atexit = False
+        return stream
 
     # ---- kernels
 

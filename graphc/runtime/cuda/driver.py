@@ -21,6 +21,7 @@ __all__ = [
     "Driver",
     "FunctionAttribute",
     "MapElement",
+    "PointerAttribute",
     "Swizzle",
     "failure",
 ]
@@ -70,6 +71,12 @@ class FunctionAttribute(IntEnum):
     LOCAL_SIZE_BYTES = 3
     NUM_REGS = 4
     MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
+
+
+class PointerAttribute(IntEnum):
+    """CUpointer_attribute, as far as it is asked for."""
+
+    DEVICE_ORDINAL = 9
 
 
 class MapElement(IntEnum):
@@ -153,8 +160,7 @@ class Driver(Protocol):
     def MemGetInfo(self) -> tuple[int, int]:
         """Free and total bytes."""
 
-    def PointerGetDevice(self, address: int) -> int:
-        """cuPointerGetAttribute: the number of the device whose memory this is in."""
+    def PointerGetAttribute(self, attribute: PointerAttribute, address: int) -> int: ...
 
     def MemAlloc(self, size_bytes: int) -> int: ...
     def MemFree(self, address: int) -> None: ...

@@ -25,12 +25,15 @@ from graphc.runtime.cuda.driver import (
     FunctionAttribute,
     Grid,
     MapElement,
+    PointerAttribute,
     Swizzle,
     failure,
 )
 from graphc.runtime.cuda.fake_memory import FakeMemory, is_within
 from graphc.runtime.cuda.fake_objects import (
     ATTRIBUTES,
+    MOST_THREADS,
+    PARAMETER_BYTES,
     Capture,
     Event,
     Function,
@@ -169,8 +172,9 @@ class FakeDriver:
         sound = all(0 < n <= limit for n, limit in zip(grid, limits))
         sound &= threads == 32 * source.num_warps
         sound &= shared_bytes == f.image.shared_bytes and shared_bytes <= f.shared_limit
-        if not sound:
-            text = f"grid {grid}, {threads} threads, {shared_bytes} bytes shared"
+        given = pack.offsets((*source.params, *pack.SCRATCH))[-1]
+        if not (sound and threads <= MOST_THREADS and given <= PARAMETER_BYTES):
+            text = f"grid {grid}, {threads} threads, {shared_bytes} bytes shared, {given} given"
             raise failure("LaunchKernel", Code.INVALID_VALUE, source.name, text=text)
 
     def _check_scratch(self, image: Image, grid: Grid, scratch: tuple[int, int]) -> None:
@@ -203,7 +207,7 @@ class FakeDriver:
     def MemGetInfo(self) -> tuple[int, int]:
         return self.total_bytes - self.memory.used_bytes, self.total_bytes
 
-    def PointerGetDevice(self, address: int) -> int:
+    def PointerGetAttribute(self, attribute: PointerAttribute, address: int) -> int:
         there = is_within(self.memory.device, address, 1)
         self._require(there, "PointerGetAttribute", Code.INVALID_VALUE)
         return 0

@@ -11,6 +11,8 @@ from graphc.runtime.cuda.driver import DeviceAttribute, MapElement, Swizzle
 from graphc.runtime.cuda.order import Clock, Operation
 
 SHARED_BYTES = 48 << 10  # more must be asked for
+MOST_THREADS = 1024
+PARAMETER_BYTES = 4 << 10  # of a launch, as all drivers of CUDA 12 take them
 TENSOR_MAP = struct.Struct("<8sIIQ5Q4Q5I3I")
 
 # An H100's, so that what is chosen by them is what will run there.

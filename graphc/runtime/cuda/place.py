@@ -13,6 +13,7 @@ from graphc.runtime.cuda import dlpack
 from graphc.runtime.cuda.array import DeviceArray
 from graphc.runtime.cuda.copies import SMALL_SPAN, Moves, is_dense, moves, on_host
 from graphc.runtime.cuda.interface import array_of
+from graphc.runtime.cuda.memory import Allocation
 
 ADD = OPS["add"]
 ALIGNED = 16  # bytes to which programs ask their operands to be aligned, see `row_major`
@@ -177,6 +178,11 @@ class CudaPlace:
         array = dlpack.take(capsule)
         self.wait()
         return array
+
+    def used_by(self, array: Any, stream: int) -> None:
+        """Work in this stream uses the memory: it is handed out again behind it."""
+        if isinstance(array.base, Allocation):  # not another library's
+            array.base.used_by(stream)
 
     def told(self, interface: Mapping[str, Any], owner: object) -> Any:
         """The array of an object with `__cuda_array_interface__`, done as above if it names a
