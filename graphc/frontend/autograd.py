@@ -242,6 +242,7 @@ def accumulate_grad(x: Tensor, g: Tensor) -> None:
 @public(method=True)
 def requires_grad_(x: Tensor, requires_grad: bool = True) -> Tensor:
     """Start or stop to record what is computed from x; x itself is returned."""
+    requires_grad = bool(requires_grad)  # of a number that only a call knows: asked
     if requires_grad == x.requires_grad:
         return x
     if requires_grad and not x.dtype.is_floating_point:

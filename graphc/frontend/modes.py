@@ -166,17 +166,18 @@ class inference_mode(_GradMode):
         return super().__new__(cls)
 
     def __init__(self, mode: bool = True) -> None:
-        super().__init__(not mode and modes.grad)
-        self._inference = mode
+        inside = bool(mode)
+        super().__init__(not inside and modes.grad)
+        self._inference = inside
 
 
 class set_grad_enabled(_GradMode):
     """Sets grad mode at once; as a context manager, restores it on exit."""
 
     def __init__(self, mode: bool) -> None:
-        super().__init__(mode)
+        super().__init__(bool(mode))
         self._at_call = modes.grad
-        modes.grad = mode
+        modes.grad = self._enabled
 
     def __enter__(self) -> Self:
         self._before.append((self._at_call, modes.inference))

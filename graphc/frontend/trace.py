@@ -111,6 +111,7 @@ class Trace:
         self.tables: list[Kept] = []  # hooks that the step changes
         self.inlined: list[Any] = []  # hooks that are traced, though they only look
         self.slots: list[Any] = []  # tables of optimizers that the step changes
+        self.followed: list[Any] = []  # tables of such, of which each call finds others in place
         self.rebound: dict[Storage, Any] = {}  # memory of what stood in places that it rebinds
         self.places: list[Any] = []  # all such places, by number
         self.parted: dict[Storage, Parted] = {}  # memory that a tensor gets anew, by `.data`

@@ -12,8 +12,10 @@ from typing import Any
 from graphc.frontend import trace as tracing
 from graphc.frontend.api.creation import tensor, zeros
 from graphc.frontend.tensor import Tensor
-from graphc.ir.types import f32
-from graphc.optim.optimizer import Group, Optimizer, Options, Slots
+from graphc.ir.types import TensorSpec, f32
+from graphc.optim.optimizer import Group, Optimizer, Options
+
+COUNTER = TensorSpec(f32, ())
 
 
 class Counted(Optimizer):
@@ -48,28 +50,19 @@ class Counted(Optimizer):
             counter.add_(1)
 
     def _load_slots(self, loaded: Mapping[Tensor, Mapping[str, Any]]) -> None:
+        """Parameters whose loaded counters are one, or as good, share one."""
+        steps = {p: s["step"] for p, s in loaded.items() if "step" in s}
+        of_value: dict[tuple[float, Any], Tensor] = {}
+        counters: dict[Tensor, Tensor] = {}
+        for p, step in steps.items():
+            at = float(step), p.device
+            if at not in of_value:
+                plain = (
+                    isinstance(step, Tensor) and step.spec == COUNTER and step.device == p.device
+                )
+                of_value[at] = step if plain else tensor(at[0], dtype=f32, device=p.device)
+            counters[p] = of_value[at]
         super()._load_slots(
-            {p: {k: v for k, v in s.items() if k != "step"} for p, s in loaded.items()}
-        )
-        steps = {p: float(s["step"]) for p, s in loaded.items() if "step" in s}
-        sharing: dict[int, list[Tensor]] = {}
-        for p in steps:
-            sharing.setdefault(id(self.state[p].get("step")), []).append(p)
-        for together in sharing.values():
-            values = {steps[p] for p in together}
-            counter = self.state[together[0]].get("step")
-            if counter is not None and len(values) == 1:
-                counter.fill_(values.pop())
-                continue
-            where = together[0].device
-            counters = {v: tensor(v, dtype=f32, device=where) for v in values}
-            for p in together:
-                self._put_counter(self.state[p], counters[steps[p]])
-            self._layout.moves += 1
-
-    @staticmethod
-    def _put_counter(slots: Slots, counter: Tensor) -> None:
-        """As the first slot, as it is where the slots are made."""
-        others = {k: v for k, v in slots.items() if k != "step"}
-        slots.clear()
-        slots.update({"step": counter, **others})
+            {p: {k: counters.get(p) if k == "step" else v for k, v in s.items()}
+             for p, s in loaded.items()}
+        )  # fmt: skip

@@ -125,11 +125,19 @@ class Optimizer(Hooked):
             for group, active, options in work:
                 self._prepare(group, active, options)
             # After every slot is made: the number that a compiled step compares at each call.
-            tracing.guard(Told(lambda: self._layout.moves, self, self._layout))
+            self._guard_slots()
             for group, active, options in work:
                 with self._skipping(active):
                     self._update_group(group, active, options)
         return loss
+
+    def _guard_slots(self) -> None:
+        """A step is traced for these slots or, once others were loaded, for any like them."""
+        trace = tracing.active()
+        if trace is not None and self._layout.loaded:
+            trace.followed.append(self.state)
+        else:
+            tracing.guard(Told(lambda: self._layout.moves, self, self._layout))
 
     def step_unless(self, found: Tensor, *args: Any, **kwargs: Any) -> Any:
         """`step`, but nothing changes where `found` is not 0, which the host does not ask."""
@@ -223,7 +231,8 @@ class Optimizer(Hooked):
         return out
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Copy slots and options in; slots that exist keep their memory, so nothing recompiles."""
+        """Take slots and options. As in PyTorch, tensors of the parameter's type and device are
+        taken themselves, no copies; who has the slots from before keeps what they were."""
         state_dict = self._told("loading", dict(state_dict))
         groups = state_dict["param_groups"]
         if len(groups) != len(self.param_groups):
@@ -243,6 +252,7 @@ class Optimizer(Hooked):
         self._told("loaded")
 
     def _load_slots(self, loaded: Mapping[Any, Any]) -> None:
+        self._layout.loaded = True
         for p in [p for p in self.state if p not in loaded]:
             del self.state[p]
         for p, slots in loaded.items():
@@ -250,23 +260,17 @@ class Optimizer(Hooked):
                 self.state[p] = slots
                 continue
             mine = self.state[p]
+            for key in [key for key in mine if key not in slots]:
+                del mine[key]
             for key, value in slots.items():
                 self._load_slot(p, mine, key, value)
 
     def _load_slot(self, p: Tensor, mine: Slots, key: str, value: Any) -> None:
-        old = mine.get(key)
-        if not isinstance(value, Tensor):
-            mine[key] = value
-            self._layout.moves += old is not value
-            return
-        floating = value.dtype.is_floating_point and p.dtype.is_floating_point
-        value = value.detach()
-        if key != "step":
+        if isinstance(value, Tensor) and key != "step":
+            floating = value.dtype.is_floating_point and p.dtype.is_floating_point
             value = value.to(p.device, p.dtype if floating else value.dtype)
-        if isinstance(old, Tensor) and old.spec == value.spec:
-            old.copy_(value)
-            return
-        mine[key] = value.clone()
+        self._layout.moves += mine.get(key) is not value and not isinstance(value, Tensor)
+        mine[key] = value
 
     def _all(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]

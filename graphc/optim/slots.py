@@ -2,6 +2,7 @@
 
 A compiled step has bound the slots that it found. That another tensor stands in a table now is seen
 by one number, which costs a call nothing; numbers in the tables are read or set by the step itself.
+Once a state dict has been loaded, each call reads the slots that it finds (`rebound.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ class Layout:
 
     def __init__(self) -> None:
         self.moves = 0
+        self.loaded = False  # whether a state dict was loaded, as may be another
 
 
 class SlotTable(Table):

@@ -378,3 +378,85 @@ def test_a_float_argument_that_changes_stays_a_float() -> None:
         kept.clear()
         found.append([repr(f(graphc.ones(2), 0.5 + k)) for k in range(5)] + kept)
     assert found[0] == found[1] and compiled.stats.programs <= 3
+
+
+# ---- texts of objects ----------------------------------------------------------------------------
+
+
+class Told(Meter):
+    def __str__(self) -> str:
+        return f"{self.val:.2f} ({self.avg:.2f})"
+
+
+class Percent(Meter):
+    def __repr__(self) -> str:
+        return "<%.2f>" % self.avg
+
+
+class Both:
+    def __init__(self) -> None:
+        self.parts = Told(), Percent()
+
+    def __str__(self) -> str:
+        return " ".join(["both", str(self.parts[0]), f"{self.parts[1]}"])
+
+
+@pytest.mark.parametrize("make", [Told, Percent, Both])
+def test_an_object_that_shows_values_of_the_call(make: Any, capsys: Any) -> None:
+    """Printed, in texts that are printed and kept; failed with a TypeError of Python's."""
+    seen: list[Any] = []
+    for wrap in (graphc.compile, lambda f: f):
+        of, log = make(), []
+        meters = getattr(of, "parts", (of,))
+
+        def step(x: Any, of: Any = of, log: Any = log, meters: Any = meters) -> Any:
+            for m in meters:
+                m.update(x.sum().item())
+            print(of)
+            print("is", f"[{of}]", repr(meters[0])[:1])
+            log.append(f"{of}!")
+            log.append(str(of))
+            return x.sum()
+
+        call = wrap(step)
+        for k in range(3):
+            call(graphc.ones(2) * k)
+        seen.append((log, capsys.readouterr().out))
+        assert wrap is not graphc.compile or (call.stats.programs == 1 and not call._recompiles)
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize(
+    "text", [lambda m: "%s" % m, lambda m: "{}".format(m), lambda m: f"{m!s:>9}"]
+)
+def test_a_text_of_an_object_that_could_be_made_once_only(text: Any) -> None:
+    m = Told()
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        m.update(x.sum().item())
+        text(m)
+        return x
+
+    with pytest.raises(Untraceable, match="the text of an object"):
+        step(graphc.ones(2))
+
+
+def test_a_flag_that_a_number_of_the_step_decides() -> None:
+    """`requires_grad_` and grad mode take what a counter says as a flag; the first kept what stood
+    for it, which the next call was refused for."""
+    w = nn.Parameter(graphc.ones(2))
+    at = Meter()
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        w.requires_grad_(at.count % 3 != 0)
+        at.count += 1
+        with graphc.set_grad_enabled(at.count % 2 == 0):
+            return (w * x).sum()
+
+    found = []
+    for _ in range(6):
+        found.append((step(graphc.ones(2)).requires_grad, w.requires_grad))
+    flags = [k % 3 != 0 for k in range(6)]
+    assert found == [(flag and k % 2 == 1, flag) for k, flag in enumerate(flags)]

@@ -170,6 +170,11 @@ def _kind(row: dis.Instruction) -> str | None:
 def _argument(kind: str, row: dis.Instruction) -> Any:
     if kind == "both":
         return IN_PLACE.get(row.argrepr, "") if row.opname == "BINARY_OP" else ""
+    if kind == "shown":  # how many lie on the stack: the value, and what it is formatted with
+        spec = row.opname == "FORMAT_WITH_SPEC" or (
+            row.opname == "FORMAT_VALUE" and (row.arg or 0) & 4
+        )
+        return 2 if spec else 1
     if kind.endswith("cell"):
         return row.arg, row.argval
     return row.arg if kind[:4] == "call" else row.argval

@@ -28,12 +28,12 @@ from graphc.errors import PACKAGE, Untraceable, user_frame
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.reading import Readable
-from graphc.frontend.step.python import beforehand, effects, stack
+from graphc.frontend.step.python import beforehand, deep, effects, stack
 from graphc.frontend.step.python.code import LIBRARY, whose
 from graphc.frontend.step.python.effects import Itself
 from graphc.frontend.step.python.found import kept_by, own, sets_by_code
 from graphc.frontend.step.python.held import BYTES, CONTAINERS, FIXED, is_iterator
-from graphc.frontend.step.python.printed import rows_after
+from graphc.frontend.step.python.printed import TEXT_METHODS, of_object, rows_after
 from graphc.frontend.step.python.reads import Reads
 from graphc.frontend.step.python.stores import copied, set_item
 from graphc.frontend.step.signature import rebuilt, refuse_foreign
@@ -99,6 +99,11 @@ def _replaced(
         return partial(_converted, trace, f)
     if _hashed(f) and f in (repr, format) and isinstance(first, Tensor):
         return partial(_computed, trace, f)
+    makes_text = (_hashed(f) and f in (str, repr, format)) or name in TEXT_METHODS
+    part = frame.f_code.co_name in TEXT_METHODS  # of what that makes
+    if makes_text and not part and args and reads.is_users(type(first)):
+        deep.shown(reads, frame, first)
+        return partial(of_object, trace, f)
     if (value := _number_read(frame, f, args, reads)) is not None:
         return lambda *_: value
     me = getattr(f, "__self__", first)

@@ -26,6 +26,7 @@ from graphc.ir.symbols import Unknown
 OPEN, CLOSE = "\ue000graphc:", "\ue001"
 LITERAL = (int, float, complex, bool, type(None))
 FORMATS = ("FORMAT_VALUE", "FORMAT_SIMPLE", "FORMAT_WITH_SPEC")
+TEXT_METHODS = {"__str__", "__repr__", "__format__"}
 FIX = "graphc.debug.print(text, *tensors) prints after each call; or print outside the step"
 
 
@@ -60,7 +61,44 @@ def _shown(x: Any) -> Any:
     """What is printed of x: tensors and sizes later, of anything else what it shows now."""
     found: list[Any] = []
     rebuilt(x, found.append, (Tensor, Unknown, HostValue))
-    return x if found or isinstance(x, LITERAL) else str(x)
+    if found or isinstance(x, LITERAL):
+        return x
+    return of_object(modes.trace, str, x)
+
+
+def of_object(trace: Any, f: Any, *args: Any) -> Any:
+    """`f(*args)`, a text that an object's own code makes: with marks in it, if it shows tensors."""
+    text = f(*args)
+    return whole(trace, text) if type(text) is str and OPEN in text else text
+
+
+def returns(code: CodeType) -> list[int]:
+    """Where a function gives its result, if that is a text."""
+    if code.co_name not in TEXT_METHODS:
+        return []
+    return [r.offset for r in _rows(code) if r.opname == "RETURN_VALUE"]
+
+
+def remarked(trace: Any, x: HostValue) -> str:
+    """A mark for a text that only a call knows, which Python wants a text for."""
+    trace.texts.append(Shown(x, ""))
+    return f"{OPEN}{len(trace.texts) - 1}{CLOSE}"
+
+
+def goes_on(frame: FrameType) -> bool:
+    """Whether a text is made by a `__str__` or the like: part of one that is made further out, or
+    looked at by nobody but `of_object`."""
+    if frame.f_code.co_name not in TEXT_METHODS or (back := frame.f_back) is None:
+        return False
+    if back.f_code is of_object.__code__ or _is_followed(back, None) or goes_on(back):
+        return True
+    raise modes.trace.refuse(
+        Untraceable(
+            "the text of an object that shows values known only at run time",
+            why="Python runs once, so the text would be made once, and without the values",
+            fix="make it by str(x) or an f-string without a width, or print it; or " + FIX,
+        )
+    )
 
 
 def _printed(*args: Any, **kwargs: Any) -> None:

@@ -74,44 +74,61 @@ class Rebound(Standing):
 def find(trace: StepTrace, reads: Reads) -> None:
     """When the step has run: the places that it rebinds, with guards of a tensor like theirs."""
     made = reads.made()
-    if any(_is_code(x, made) for x in reads.stores.given()):
-        return  # which the step has made anew, and may hold a tensor of this call
-    trees, covered = alone(reads, trees_of(reads, made))
-    apart = covered | {tree.place for tree in trees}
+    loaded = dict(_loaded(trace))
+    stood: set[Place] = set()
+    if not any(_is_code(x, made) for x in reads.stores.given()):
+        stood = _found(trace, reads, made, loaded)
+    # else what the step has made anew may hold a tensor of this call
+    for place, note in loaded.items():
+        get, key, x = note.rows[-1]
+        if place not in stood:
+            trace.guards.append((Told(partial(get, key), note.owner, label=note.label), x))
+    trace.followed.clear()
+
+
+def _found(trace: StepTrace, reads: Reads, made: set[int], loaded: dict[Place, Note]) -> set[Place]:
+    trees = alone(reads, trees_of(reads, made))
+    apart = {p for tree, covered in trees for p in (tree.place, *covered)}
     known = ((p, n) for p, n in reads.notes.items() if id(n.owner) not in made)
     notes = {place: note for place, note in known if place not in apart}
     held = _held(notes)
-    hidden = {x.storage for a in trace.after_commit for x in _closed_over(a)}
     groups: dict[Storage, list[Spot]] = {}
-    for place, note in [*notes.items(), *_slots(trace, notes)]:
+    for place, note in (dict(_slots(trace)) | loaded | notes).items():
         x: Any = note.rows[-1][2] if note.rows else None
-        if is_plain(x) and id(note.owner) not in made:  # of a table, too
-            spot = Spot(place, note, None, (), note.rows[-1], _moves(reads, note))
+        if is_plain(x) and id(note.owner) not in made:
+            moves = place in loaded or _moves(reads, note)
+            held[x.storage] += place not in notes
+            spot = Spot(place, note, None, (), note.rows[-1], moves)
             groups.setdefault(x.storage, []).append(spot)
-    for tree in trees:
+    for tree, _ in trees:
         for path, x in tree.leaves():
             row: Row = At(tree.get, path), tree.subject, x
             held[x.storage] += 1
             spot = Spot(tree.place, tree.note, tree, path, row, True)
             groups.setdefault(x.storage, []).append(spot)
+    hidden = {x.storage for a in trace.after_commit for x in _closed_over(a)}
     for storage, parted in trace.parted.items():
         if storage not in hidden and _has_all(trace, parted.tensor):
             _part(trace, parted)
-    loose: dict[int, set[Path]] = {}
-    for storage, group in groups.items():
-        x = group[0].row[2]
-        all_known = len(group) == max(held[storage], 1) and all(s.row[2] is x for s in group)
-        if storage in hidden or not all_known or not _is_free(trace, x):
-            continue
-        if any(s.moves for s in group):
-            _stand(trace, reads, group)
-            for s in group:
-                loose.setdefault(id(s.tree), set()).add(s.path)
-    for tree in trees:
-        if paths := loose.get(id(tree)):
-            reads.notes[tree.place] = tree.loosened(frozenset(paths))
+    stood = [
+        spot
+        for storage, group in groups.items()
+        if storage not in hidden and _may_stand(trace, group, held[storage])
+        for spot in _stand(trace, reads, group)
+    ]
+    for tree, covered in trees:
+        if loose := frozenset(s.path for s in stood if s.tree is tree):
+            reads.notes[tree.place] = tree.loosened(loose)
             for place in covered:
                 reads.notes.pop(place, None)
+    return {s.place for s in stood if s.tree is None}
+
+
+def _may_stand(trace: StepTrace, group: list[Spot], held: int) -> bool:
+    """Whether each call may find another tensor in these places, which are all that lead to it."""
+    x = group[0].row[2]
+    known = len(group) == held and all(s.row[2] is x for s in group)
+    return known and _is_free(trace, x) and any(s.moves for s in group)
 
 
 def _has_all(trace: StepTrace, x: Tensor) -> bool:
@@ -161,7 +178,7 @@ def _moves(reads: Reads, note: Note) -> bool:
     return get(subject) is not x or reads.stands.moves((note.label, note.file, note.line))
 
 
-def _stand(trace: StepTrace, reads: Reads, group: list[Spot]) -> None:
+def _stand(trace: StepTrace, reads: Reads, group: list[Spot]) -> list[Spot]:
     """Have each call read what stands in these places, which is one tensor."""
     first = len(trace.places)
     for place, note, tree, path, row, _ in group:
@@ -182,6 +199,7 @@ def _stand(trace: StepTrace, reads: Reads, group: list[Spot]) -> None:
         else:
             told = Told(partial(like, subject), note.owner, label=note.label)
             trace.guards.append((told, like.kept))
+    return group
 
 
 def _held(notes: Mapping[Place, Note]) -> Counter[Storage]:
@@ -194,14 +212,37 @@ def _held(notes: Mapping[Place, Note]) -> Counter[Storage]:
     return found
 
 
-def _slots(trace: StepTrace, notes: Mapping[Place, Note]) -> Iterator[tuple[Place, Note]]:
+def _slots(trace: StepTrace) -> Iterator[tuple[Place, Note]]:
     """Slots and buffers that code of ours replaces, which is not watched."""
     for table, before in trace.slots:
-        for key, x in before.items():
-            place = ("item", id(table), key)
-            if isinstance(x, Tensor) and place not in notes and isinstance(table, Table):
-                row = (table.get, key, x)
-                yield place, Note(f"`{key}`", "", 0, table, (row,), False)
+        if isinstance(table, Table):
+            yield from _tensors_of(table, before)
+
+
+def _loaded(trace: StepTrace) -> Iterator[tuple[Place, Note]]:
+    """Slots that the step has used of optimizers that have loaded others."""
+    before = {id(table): before for table, before in trace.slots}
+    for state in {id(x): x for x in trace.followed}.values():
+        then = before.get(id(state), state)
+        tables = [x for x in then.values() if isinstance(x, Table)]
+        form = tuple((id(t), *before.get(id(t), t)) for t in tables)
+        trace.guards.append((Told(partial(_form, state), state, *tables, label="slots"), form))
+        for table in tables:
+            for place, note in _tensors_of(table, before.get(id(table), table)):
+                if note.rows[-1][2].storage in trace.current:
+                    yield place, note
+
+
+def _form(state: Mapping[Any, Any]) -> tuple[Any, ...]:
+    """Which slots an optimizer has."""
+    return tuple((id(t), *t) for t in state.values() if isinstance(t, Table))
+
+
+def _tensors_of(table: Table, items: Mapping[Any, Any]) -> Iterator[tuple[Place, Note]]:
+    for key, x in items.items():
+        if isinstance(x, Tensor):
+            row = (table.get, key, x)
+            yield ("item", id(table), key), Note(f"`{key}`", "", 0, table, (row,), False)
 
 
 def _is_free(trace: StepTrace, x: Tensor) -> bool:

@@ -142,18 +142,19 @@ def _seen(reads: Reads, note: Note) -> bool:
     return reads.stands.moves((note.label, note.file, note.line))
 
 
-def alone(reads: Reads, trees: list[Tree]) -> tuple[list[Tree], set[Place]]:
-    """The trees whose containers are read by way of them alone; the notes that theirs cover."""
-    kept, covered = [], set[Place]()
+def alone(reads: Reads, trees: list[Tree]) -> list[tuple[Tree, set[Place]]]:
+    """The trees whose containers are read by way of them alone, each with the notes it covers."""
+    kept: list[tuple[Tree, set[Place]]] = []
     for tree in trees:
-        inner = [*containers(tree.value)][isinstance(tree.note.rows[-1][0], Whole) :]
+        whole = tree.place[0] == "whole"
+        inner = [*containers(tree.value)][whole:]  # without the items of a container, as a tuple
         ids = {id(c) for c in inner} | {id(own(c)) for c in inner if is_record(c)}
-        if tree.place[0] == "whole":
+        if whole:
             ids.add(id(tree.subject))
         inside = {p for p in reads.notes if p[1] in ids and p[0] in OF_ITEMS and p != tree.place}
         others = (n for p, n in reads.notes.items() if p not in inside and p != tree.place)
         held = {id(n.rows[-1][2]) for n in others if n.rows}
         if held.isdisjoint({id(c) for c in inner}) and not any(p in reads.stands for p in inside):
-            kept.append(tree)
-            covered |= inside
-    return [t for t in kept if t.place not in covered], covered
+            kept.append((tree, inside))
+    covered = {p for _, inside in kept for p in inside}
+    return [(tree, inside) for tree, inside in kept if tree.place not in covered]

@@ -21,6 +21,7 @@ from typing import Any, cast
 from graphc.errors import InvalidState
 from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
+from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.step.python import asked, counts, deep, lazy, printed, rebound, stack, writes
 from graphc.frontend.step.python.calls import Calls, imported
 from graphc.frontend.step.python.code import (
@@ -234,6 +235,7 @@ class Watch:
         if who == USERS:
             for end in printed.texts(code).values():
                 found |= {at: (Watch._text, found.get(at)) for at in end.at}
+            found |= {at: (Watch._text_given, found.get(at)) for at in printed.returns(code)}
             found |= {at: (Watch._made_map, found.get(at)) for at in after_maps(code)}
             if self.reads.stands.any:
                 found |= {at: (Watch._stand_in, found.get(at)) for at in after_reads(code)}
@@ -318,9 +320,9 @@ class Watch:
             lazy.check_untouched(self.reads, x)
             self.reads.whole(frame, x)
 
-    def _shown(self, frame: FrameType, _: Any) -> None:
-        """Of a value and what it is formatted with, as it may be, on top of it."""
-        for depth in (1, 2):
+    def _shown(self, frame: FrameType, count: int) -> None:
+        """A value and, of two, what it is formatted with on top of it."""
+        for depth in range(1, count + 1):
             deep.shown(self.reads, frame, top(frame, depth))
 
     def _import(self, frame: FrameType, name: str) -> None:
@@ -364,8 +366,17 @@ class Watch:
     def _text(self, frame: FrameType, action: Any) -> None:
         """A text is whole: one that has marks in it is computed at each call."""
         x, trace = top(frame), tracing.active()
-        if type(x) is str and printed.OPEN in x and trace is not None:
+        marks = type(x) is str and printed.OPEN in x and not printed.goes_on(frame)
+        if marks and trace is not None:
             stack.put(frame, 1, printed.whole(trace, x))
+        if action is not None:
+            action[0](self, frame, action[1])
+
+    def _text_given(self, frame: FrameType, action: Any) -> None:
+        """What a `__str__` returns."""
+        x, trace = top(frame), tracing.active()
+        if isinstance(x, HostValue) and trace is not None and printed.goes_on(frame):
+            stack.put(frame, 1, printed.remarked(trace, x))
         if action is not None:
             action[0](self, frame, action[1])
 
