@@ -16,7 +16,6 @@ import numpy as np
 from graphc.errors import AutogradError, GraphcError, Untraceable
 from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.modes import modes, no_grad
-from graphc.frontend.places import on_host
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.step.steptrace import StepTrace
 from graphc.frontend.step.whiles import unpacked
@@ -30,7 +29,7 @@ from graphc.ir.types import Array
 
 Call = Callable[..., Any]
 LITERALS = (bool, int, float, str, type(None))
-KINDS = {list: "list", tuple: "tuple"}
+KINDS: dict[Any, str] = {list: "list", tuple: "tuple"}
 
 
 class Trial(StepTrace):
@@ -112,7 +111,7 @@ class Opaque:
         with paused(), no_grad():
             tensors = [wrapped(np.array(a)) for a in arrays]
             out = self.function(*(_built(x, tensors) for x in given))
-            return [np.array(on_host(t.array)) for t in _tensors(out)]
+            return [np.array(t.host()) for t in _tensors(out)]
 
     def _without_derivative(self, tensors: Sequence[Tensor], found: Sequence[Tensor]) -> None:
         if not modes.grad or not any(t.requires_grad for t in tensors):

@@ -175,7 +175,7 @@ def _array(given: Input) -> Array:
     if given.getter is not None:
         return np.asarray(given.getter(), given.value.spec.dtype.numpy)
     if given.role == "arg":
-        assert given.tensor is not None
+        assert given.tensor is not None and given.tensor.array is not None, "of a call"
         return as_lying(on_host(given.tensor.array), given.order)
     assert given.storage is not None and given.storage.array is not None, "state is concrete"
     return as_lying(on_host(given.storage.array), given.order)
