@@ -2,8 +2,9 @@
 
 They are processes so that what LLVM takes, some 100 MB of library and heaps, is gone with them, and
 the user's process never loads it. No thread waits for them: whoever adds a module, or wants its
-code, moves what the pipes hold. A few requests are under way to each, so that none is idle while
-the caller thinks. What they make does not depend on how many they are.
+code, moves what the pipes hold. Requests are under way to each, the more of them the more wait, so
+that none is idle while the caller thinks, nor at the end, when the last ones go to who is free.
+What they make does not depend on how many they are.
 
 They end when nobody asks for a while, be it that a program's passes take so long, and with their
 owner. One says when it is ready: one that ends afterwards is replaced; where it died, with modules
@@ -31,7 +32,8 @@ from graphc.codegen_cpu.server import compiled, request
 from graphc.errors import BackendError
 from graphc.ir.child import LENGTH, OK, arguments, frame, usable_cores
 
-AHEAD = 3  # modules under way to one process
+AHEAD = 3  # modules under way to one process, at least, while the caller does other things
+MOST_AHEAD = 16  # and at most, of the longest ones that wait
 PIPE_BYTES = 1 << 20  # of a pipe, where the system lets it grow
 ATTEMPTS = 2
 SELECTOR = getattr(selectors, "PollSelector", selectors.DefaultSelector)  # opens no file
@@ -257,7 +259,8 @@ class Workers:
 
     def move(self, wait: bool = False) -> None:
         """Hand out what waits and take what is done; with `wait` until something has moved."""
-        self._hand_out()
+        least = 1 if wait else AHEAD  # who waits hands out the next one at once
+        self._hand_out(least)
         if wait and self._servers:
             with SELECTOR() as selector:
                 for server in self._servers:
@@ -269,9 +272,16 @@ class Workers:
         for server in self._servers.copy():
             if not server.move():
                 self._lost(server)
-        self._hand_out()
+        self._hand_out(least)
 
-    def _hand_out(self) -> None:
+    def _depth(self, least: int) -> int:
+        """Modules under way to a process: half of its part of those that wait, so that what it has
+        to do when nothing waits any more is little."""
+        part = len(self._waiting) // (2 * max(1, len(self._servers)))
+        return min(MOST_AHEAD, max(least, part))
+
+    def _hand_out(self, ahead: int) -> None:
+        """To who has least to do, as long as that is less than `ahead`, or than waits for long."""
         while self._waiting:
             least = min(self._servers, key=lambda s: len(s.under_way), default=None)
             busy = least is None or least.under_way
@@ -279,7 +289,7 @@ class Workers:
                 continue
             if least is None or self._count == 0:
                 return self._compile_here()
-            if len(least.under_way) >= AHEAD:
+            if len(least.under_way) >= self._depth(ahead):
                 return None
             work = heapq.heappop(self._waiting)[2]
             work.attempts += 1

@@ -15,7 +15,7 @@ from graphc.codegen_cpu.library import KernelLibrary
 from graphc.codegen_cpu.llvm import Processor
 from graphc.codegen_cpu.server import compiled
 from graphc.codegen_cpu.target import Target
-from graphc.codegen_cpu.workers import Server, Workers
+from graphc.codegen_cpu.workers import AHEAD, MOST_AHEAD, Server, Workers
 from graphc.errors import BackendError
 from graphc.ir.child import OK, arguments, frame
 
@@ -71,6 +71,42 @@ def test_a_process_that_ended_while_passes_took_long_is_replaced(
         work = made.add(text(0))
         assert work.code() == compiled(text(0), PROCESSOR) and work.attempts == 1
         assert made._servers and server not in made._servers
+
+
+def stopped(made: Workers, count: int) -> list[Server]:
+    """So many processes that are there and do nothing."""
+    made.prepare(count)
+    while not all(s.ready for s in made._servers):
+        made.move()
+    for server in made._servers:
+        os.kill(server._process.pid, signal.SIGSTOP)
+    return made._servers
+
+
+def test_the_more_modules_wait_the_more_are_under_way() -> None:
+    """A process has work while the caller is away."""
+    with LLVM_LOCK, Workers(PROCESSOR, 1) as made:
+        (server,), given, work = stopped(made, 1), [], []
+        for k in range(1, 60):
+            work.append(made.add(text(k)))
+            given.append(len(server.under_way))
+        assert given[:AHEAD] == [*range(1, AHEAD + 1)] and given == sorted(given)
+        assert given[-1] == MOST_AHEAD
+        os.kill(server._process.pid, signal.SIGCONT)
+        assert all(w.code() for w in work)
+
+
+def test_the_last_modules_go_to_who_is_free() -> None:
+    """Not to who has others to do first, once the caller waits."""
+    with LLVM_LOCK, Workers(PROCESSOR, 2) as made:
+        idle, busy = stopped(made, 2)
+        work = [made.add(text(k)) for k in range(3 * AHEAD)]
+        assert len(idle.under_way) == len(busy.under_way) == AHEAD
+        os.kill(busy._process.pid, signal.SIGCONT)
+        made.move(wait=True)
+        assert len(busy.under_way) < AHEAD == len(idle.under_way)
+        os.kill(idle._process.pid, signal.SIGCONT)
+        assert all(w.code() for w in work)
 
 
 def test_a_module_that_ends_processes_is_an_error() -> None:
