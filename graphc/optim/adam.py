@@ -25,6 +25,7 @@ from graphc.optim.optimizer import (
     updating,
     widened,
 )
+from graphc.optim.together import together
 
 
 class Adam(Counted):
@@ -95,16 +96,15 @@ class Adam(Counted):
     def _update_group(self, group: Group, active: list[Tensor], options: Options) -> None:
         self._count(active)
         rates: dict[tuple[int, DType], rules.AdamRates] = {}
-        for p in active:
-            counter = self.state[p]["step"]
+        for p, slots in together(active, self.state):
+            counter = slots["step"]
             key = (id(counter), p.dtype)
             if key not in rates:
                 rates[key] = self._rates(group, counter, p.dtype, options)
             with updating(p):
-                self._update(p, rates[key], options)
+                self._update(p, slots, rates[key], options)
 
-    def _update(self, p: Tensor, rates: rules.AdamRates, options: Options) -> None:
-        slots = self.state[p]
+    def _update(self, p: Tensor, slots: Slots, rates: rules.AdamRates, options: Options) -> None:
         names = ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if "amsgrad" in options else [])]
         old = rules.Moments(*(widened(slots[name]) for name in names))
         new, moments = rules.adam(widened(p), gradient(p, options), old, rates)

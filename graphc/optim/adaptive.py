@@ -22,6 +22,7 @@ class Adamax(Ruled):
     a number outside its range, such as a negative lr.
     """
 
+    elementwise = True
     zero_slots = ("exp_avg", "exp_inf")
 
     def __init__(
@@ -146,6 +147,7 @@ class RAdam(Ruled):
     a number outside its range, such as a negative lr.
     """
 
+    elementwise = True
     zero_slots = ("exp_avg", "exp_avg_sq")
 
     def __init__(
@@ -213,6 +215,8 @@ class Adagrad(Ruled):
     a number outside its range, such as a negative lr.
     """
 
+    elementwise = True
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -268,6 +272,7 @@ class Adadelta(Ruled):
     a number outside its range, such as a negative lr.
     """
 
+    elementwise = True
     zero_slots = ("square_avg", "acc_delta")
 
     def __init__(
@@ -316,6 +321,8 @@ class RMSprop(Ruled):
     State of each parameter: one to three of its shape and dtype. Raises InvalidArgument for no
     parameters or a number outside its range, such as a negative lr.
     """
+
+    elementwise = True
 
     def __init__(
         self,

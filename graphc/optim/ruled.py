@@ -18,6 +18,7 @@ from graphc.optim.counted import Counted
 from graphc.optim.group import number_of
 from graphc.optim.optimizer import Group, Options, Slots, chosen, gradient, rate, updating, widened
 from graphc.optim.rules import Rate
+from graphc.optim.together import together
 
 Rates = Mapping[str, Rate]
 PAIRS = {
@@ -39,6 +40,7 @@ class Ruled(Counted):
     """Base of optimizers with a rule; a subclass gives `_rule`, its slots and its options."""
 
     zero_slots: ClassVar[tuple[str, ...]] = ()  # of the parameter's shape, zero at first
+    elementwise: ClassVar[bool] = False  # whether the rule looks at each element alone
     decoupled: ClassVar[bool] = False  # whether weight decay shrinks the parameter itself
 
     @abstractmethod
@@ -71,16 +73,16 @@ class Ruled(Counted):
         self._count(active)
         numbers = _numbers(group)
         rates: dict[int, Rates] = {}
-        for p in active:
-            counter = self.state[p]["step"]
+        each = [(p, self.state[p]) for p in active]
+        for p, slots in together(active, self.state) if self.elementwise else each:
+            counter = slots["step"]
             if id(counter) not in rates:
                 more = self._per_step(counter.to(f64), numbers)
                 rates[id(counter)] = {**numbers, **more}
             with updating(p):
-                self._update(p, rates[id(counter)], options)
+                self._update(p, slots, rates[id(counter)], options)
 
-    def _update(self, p: Tensor, r: Rates, options: Options) -> None:
-        slots = self.state[p]
+    def _update(self, p: Tensor, slots: Slots, r: Rates, options: Options) -> None:
         old = {name: widened(x) for name, x in slots.items() if name != "step"}
         x, g = widened(p), gradient(p, options)
         apart = self.decoupled or "decoupled" in options

@@ -25,6 +25,7 @@ from graphc.optim.optimizer import (
     updating,
     widened,
 )
+from graphc.optim.together import together
 
 
 class SGD(Optimizer):
@@ -94,9 +95,10 @@ class SGD(Optimizer):
         return [*super()._slots_of(p), *([] if started is None else [started])]
 
     def _update_group(self, group: Group, active: list[Tensor], options: Options) -> None:
-        for p in active:
+        each = [(p, self.state.get(p, {})) for p in active]
+        for p, slots in each if "dampening" in options else together(active, self.state):
             with updating(p):
-                buffer = self.state[p]["momentum_buffer"] if "momentum" in options else None
+                buffer = slots["momentum_buffer"] if "momentum" in options else None
                 new, moved = rules.sgd(
                     widened(p),
                     gradient(p, options),

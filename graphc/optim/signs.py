@@ -23,6 +23,8 @@ class Rprop(Ruled):
     a number outside its range, such as a negative lr.
     """
 
+    elementwise = True
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -75,6 +77,7 @@ class Lion(Ruled):
     a number outside its range, such as a negative lr.
     """
 
+    elementwise = True
     zero_slots = ("exp_avg",)
     decoupled = True
 

@@ -192,6 +192,18 @@ def test_inside_a_handler_numpy_computes_it() -> None:
     assert bits(got) == bits(want)
 
 
+def test_of_a_large_sigmoid_numpy_computes_the_exponential_alone() -> None:
+    b = Builder()
+    x = b.input("x", TensorSpec(f32, (500, 500)))
+    made = Lines([x], [b.apply("mul", x, b.apply("sigmoid", x))])
+    kinds = [type(line.function) for line in made._lines]
+    assert kinds.count(Together) == 2 and len(kinds) == 3
+    array = noise((500, 500))
+    plain = Lines([x], [b.apply("mul", x, b.apply("sigmoid", x))], groups=False)
+    want = bits(plain([array])[0])
+    assert [bits(made([array])[0]) for _ in range(groups.AGAIN + 1)] == [want] * (groups.AGAIN + 1)
+
+
 def test_one_program_serves_all_sizes() -> None:
     def counted() -> int:
         return native().counts()[0] + native().counts()[1]

@@ -18,6 +18,7 @@ from graphc.frontend.eager.blocks import Block, blocked, graph_of, in_block, sou
 from graphc.frontend.eager.groups import AGAIN, MAKERS, Group, Runner, grouped
 from graphc.frontend.eager.pool import LEAST_BYTES, POOL
 from graphc.frontend.eager.rows import FAST
+from graphc.frontend.eager.spelled import spelled
 from graphc.frontend.views import VIEW_OPS
 from graphc.ir.graph import Value, topological
 from graphc.ir.types import Array, Shape
@@ -57,7 +58,7 @@ class Lines:
         self,
         given: Sequence[Value],
         wanted: Sequence[Value],
-        checks: Iterable[Value] = (),
+        checks: Sequence[Value] = (),
         groups: bool = True,
     ) -> None:
         self._given = len(given)
@@ -65,6 +66,10 @@ class Lines:
         self._start: list[Any] = [None] * len(given)
         self._groups = groups
         order = _behind(given, [*wanted, *checks])
+        if groups:
+            new = spelled(order, [*wanted, *checks])
+            wanted, checks = new[: len(wanted)], new[len(wanted) :]
+            order = _behind(given, new)
         reads = {v: self._operands(v) for v in order if not self._made_once(v)}
         order = _behind_reads(reads, [*wanted, *checks], self._place)
         order = [v for v in order if v in reads]
