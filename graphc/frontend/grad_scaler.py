@@ -114,6 +114,8 @@ class GradScaler:
                 bad = isfinite(g).all().logical_not()
                 found = bad if found is None else found.logical_or(bad)
                 g.mul_(inverse)
+                if (trace := tracing.active()) is not None:
+                    trace.judged.add(g.storage)
         if found is None:
             raise AssertionError("No inf checks were recorded for this optimizer.")
         return found

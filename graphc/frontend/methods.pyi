@@ -955,6 +955,9 @@ class Methods(Sugar):
         """Parts along the first dimension. [..., N, ...] -> parts whose N sum to it; views."""
     def dsplit(self, indices_or_sections: builtins.int | Sequence[builtins.int]) -> Pieces:
         """Parts along the third dimension. [..., N, ...] -> parts whose N sum to it; views."""
+    def i0(self) -> Tensor:
+        """The modified Bessel function I_0."""
+    def i0_(self) -> Tensor: ...
     def bernoulli(
         self, p: builtins.float | None = None, *, generator: Generator | None = None
     ) -> Tensor:

@@ -87,6 +87,7 @@ class Trace:
         self.picked: dict[Storage, Pick] = {}
         self.grads: dict[Tensor, Tensor | None] = {}  # .grad of tensors as the step left it
         self.gradients_seen: list[Tensor] = []  # all that were in a .grad on the way
+        self.judged: set[Storage] = set()  # gradients for whose infinities a step is skipped
         self.cleared: set[Tensor] = set()  # whose .grad the step set to None on the way
         self.guards: list[tuple[Callable[[], Any], Any]] = []
         self.checks: dict[Value, None] = {}  # what may raise, whether or not it is read

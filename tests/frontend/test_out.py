@@ -113,6 +113,35 @@ def test_out_is_filled_as_by_torch(name: str) -> None:
                 np.testing.assert_array_equal(g.numpy(), p.numpy())
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_out_of_another_dtype_is_filled_where_torch_fills_it() -> None:
+    torch = pytest.importorskip("torch")
+    others = {"float32": "float64", "int64": "int32", "bool": "uint8", "int32": "int64"}
+    others |= {"float64": "float32"}
+    differ, refused = [], 0
+    for name in NAMES:
+        found = first_accepted(torch, name)
+        assert found is not None
+        kinds = [str(w.dtype)[6:] for w in found[1]]
+        for k, kind in enumerate(kinds):
+            taken = []
+            for T in (torch, graphc):
+                wanted = [others[kind] if j == k else x for j, x in enumerate(kinds)]
+                out = tuple(T.empty(0, dtype=getattr(T, x)) for x in wanted)
+                args = candidates(T)[found[0]]
+                try:
+                    called(T, name, args, out=out if len(out) > 1 else out[0])
+                except RuntimeError:
+                    taken.append(False)
+                else:
+                    taken.append(True)
+            refused += not taken[0]
+            if taken[0] is not taken[1]:
+                differ.append((name, kind, *taken))
+    # Of weights that are tensors PyTorch's lerp casts nothing, of a number it does.
+    assert differ == [("lerp", "float32", False, True)] and refused > 100
+
+
 def test_creation_computes_in_the_dtype_of_out() -> None:
     f, n = graphc.empty(3), graphc.empty(3, dtype=graphc.int64)
     assert graphc.arange(3, out=f).tolist() == [0.0, 1.0, 2.0]

@@ -117,11 +117,12 @@ TAKEN: dict[str, Function] = {
     "bernoulli": lambda x, v: graphc.zeros(4).bernoulli_(v) + graphc.bernoulli(x, v),
     "other draws": lambda x, v: graphc.zeros(4).exponential_(v) + graphc.zeros(4).geometric_(v),
     "truncated": lambda x, v: nn.init.trunc_normal_(graphc.zeros(4), 0.0, v),
+    "norm": lambda x, v: x.norm(v) + graphc.dist(x, x * 2, v) + graphc.linalg.vector_norm(x, v),
+    "norms of rows": lambda x, v: F.normalize(x, v) + graphc.renorm(x, 2 * v, 0, v),
     "gumbel_softmax": lambda x, v: F.gumbel_softmax(x, v),
 }  # fmt: skip
 
 DECIDES: dict[str, Function] = {
-    "norm": lambda x, v: x.norm(v) + graphc.dist(x, x * 2, v),
     "cdist": lambda x, v: graphc.cdist(x, x * x, v),
 }
 
@@ -257,3 +258,19 @@ def test_what_python_computes_of_one_is_an_operand_too() -> None:
     for v in RATES[:2]:
         v = graphc.tensor(v, dtype=graphc.float64)
         assert [k for k, (a, b) in enumerate(zip(step(X, v), f(X, v))) if not same(a, b)] == []
+
+
+def test_one_program_has_norms_of_all_orders() -> None:
+    def f(x: Any, p: Any) -> Any:
+        outs = x.norm(p), x.norm(p, 1, keepdim=True), graphc.linalg.vector_norm(x, p, dim=0)
+        total = sum((out * (k + 1)).sum() for k, out in enumerate(outs))
+        slope = graphc.autograd.grad(total, x)[0] if total.requires_grad else x * 0
+        return [*(out.detach() for out in outs), slope]
+
+    step = graphc.compile(lambda x, p: f(x, p.item()))
+    for p in (2.0, 1.0, 3.0, 0.5, math.inf, -math.inf, 0.0, -1.0):
+        given = graphc.tensor(p, dtype=graphc.float64)
+        x = graphc.tensor([[-1.0, 0.0, 0.2], [0.3, -0.7, 1.4]]) + 0.05 * (p < 0)
+        plain, found = f(x.requires_grad_(), p), step(x, given)
+        assert [k for k, (a, b) in enumerate(zip(found, plain)) if not same(a, b)] == [], p
+    assert step.stats.programs == 1

@@ -29,6 +29,15 @@ CORNERS: dict[str, Callable[[Any], Any]] = {
         1 / T.tensor([8.0, -8.0, 0.0, -0.0]).remainder(T.tensor([[4.0], [-4.0], [-float("inf")]]))
     ),
     "zeta's pole": lambda T: T.special.zeta(T.tensor([1.0, 1.0, 0.5]), T.tensor([0.0, -1.0, 1.0])),
+    "zeta below zero": lambda T: T.special.zeta(
+        T.tensor([2.0, 3.0, 3.0, 7.0, 20.0, 2.0, 2.5, 3.0], dtype=T.float64),
+        T.tensor([-0.5, -1.25, -100.5, -7.999, -1e-3, -0.9999, -0.5, -2.0], dtype=T.float64),
+    ),
+    "i0": lambda T: T.tensor([-0.5, 2.0]).i0() + T.tensor([-0.5, 2.0]).i0_() + T.i0(T.ones(2)),
+    "linspace to infinity": lambda T: T.cat([T.linspace(0, math.inf, n) for n in (1, 2, 3, 4, 5)]),
+    "nan_to_num of its own": lambda T: T.tensor([NAN, 1.0, math.inf]).nan_to_num(
+        1e300, posinf=-0.0
+    ),
     "bytes far apart": lambda T: T.isclose(
         T.tensor([248, 3], dtype=T.uint8), T.tensor([255, 9], dtype=T.uint8), rtol=0.1
     ),

@@ -11,7 +11,7 @@ import numpy as np
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import special
 from graphc.frontend.api.quadrature import _constant, in_double
-from graphc.frontend.registry import public
+from graphc.frontend.registry import pointwise, public
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -84,7 +84,7 @@ def i1e(input: Tensor) -> Tensor:
     return _modified(input, 1, scaled=True)
 
 
-@public(out=True)
+@pointwise
 @in_double
 def i0(input: Tensor) -> Tensor:
     """The modified Bessel function I_0."""

@@ -367,7 +367,7 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None) ->
             P.cast(v, kind) if isinstance(v, tensors.Tensor) else builtins.int(v)
             for v in (start, end)
         )
-    return _even(start, end, steps).to(kind)
+    return _even(start, end, steps, kind).to(kind)
 
 
 @public(out=True)
@@ -376,18 +376,27 @@ def logspace(
     start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: DType | None = None
 ) -> Tensor:
     """`base` to the powers that `linspace(start, end, steps)` gives. -> [steps]."""
-    return pow(base, _even(start, end, steps)).to(dtype or get_default_dtype())
+    kind = dtype or get_default_dtype()
+    return pow(base, _even(start, end, steps, kind)).to(kind)
 
 
-def _even(start: Any, end: Any, steps: int) -> Tensor:
-    """In float64 and from the nearer end, so exact at both."""
+def _even(start: Any, end: Any, steps: int, kind: DType) -> Tensor:
+    """In float64 and from the nearer end, so exact at both, which `kind` has to hold."""
     if steps < 0:
         raise InvalidState(f"the number of steps must not be negative, got {steps}")
     k = iota(steps, f64)
-    start, end = (P.cast(v, f64) if isinstance(v, tensors.Tensor) else v for v in (start, end))
-    gap = (end - start) / builtins.max(steps - 1, 1)
+    start, end = (
+        P.cast(v, f64) if isinstance(v, tensors.Tensor) else _end(v, kind) for v in (start, end)
+    )
+    gap = (end - start) / (steps - 1) if steps > 1 else 0.0
     forth, back = k * gap + start, (k - (steps - 1)) * gap + end
-    return forth if steps < 2 else where(k < steps / 2, forth, back)
+    return forth if steps < 2 else where(k < steps // 2, forth, back)
+
+
+def _end(x: Any, kind: DType) -> Any:
+    if kind.is_floating_point:
+        held(x, kind)
+    return x
 
 
 # ---- matrices and indices ----------------------------------------------------------------------

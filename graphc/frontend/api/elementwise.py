@@ -32,7 +32,7 @@ from graphc.frontend.promotion import held, is_number, result_type, wrap
 from graphc.frontend.registry import pointwise, public
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import DType, Scalar, TensorSpec, bool_
+from graphc.ir.types import DType, Scalar, TensorSpec, bool_, f32
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -241,10 +241,12 @@ def nan_to_num(
     """Replace NaN and infinities by numbers (0, the dtype's largest and smallest by default)."""
     if not input.dtype.is_floating_point:
         return input.clone()
-    top = _largest(input.dtype)
-    input = where(isnan(input), 0.0 if nan is None else nan, input)
-    input = where(eq(input, math.inf), top if posinf is None else posinf, input)
-    return where(eq(input, -math.inf), -top if neginf is None else neginf, input)
+    top, dtype = _largest(input.dtype), input.dtype
+    below, above = eq(input, -math.inf), eq(input, math.inf)
+    numbers = ((isnan(input), nan, 0.0), (above, posinf, top), (below, neginf, -top))
+    for found, number, otherwise in numbers:
+        input = where(found, otherwise if number is None else wrap(number, dtype), input)
+    return input
 
 
 def _largest(dtype: DType) -> float:
@@ -429,12 +431,17 @@ def where(condition: Tensor, input: Operand, other: Operand) -> Tensor:
     shapes = [v.spec.shape for v in (condition, input, other) if is_tensor(v)]
     shape = broadcast_shapes(*shapes)
     if not is_tensor(input) and not is_tensor(other):
-        input = condition.full(wrap(input, dtype), TensorSpec(dtype, shape))
+        input = condition.full(_chosen(input, dtype), TensorSpec(dtype, shape))
     a, b = (
-        broadcast_to(P.cast(v, dtype), shape) if is_tensor(v) else wrap(v, dtype)
+        broadcast_to(P.cast(v, dtype), shape) if is_tensor(v) else _chosen(v, dtype)
         for v in (input, other)
     )
     return condition.emit(OPS["where"], broadcast_to(condition, shape), a, b)
+
+
+def _chosen(number: Any, dtype: DType) -> Scalar:
+    """A number as `dtype` holds it; for halves it only has to be one of float32."""
+    return wrap(held(number, f32 if dtype.is_half else dtype), dtype)
 
 
 @public(method="where")

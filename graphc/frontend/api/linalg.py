@@ -29,6 +29,7 @@ from graphc.frontend.api.shapes import matrix_transpose
 from graphc.frontend.dims import axes_of, axis_of, broadcast_shapes
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_to, kept
+from graphc.frontend.promotion import is_number
 from graphc.frontend.registry import public
 from graphc.frontend.tape import record_rule, stepwise, unchanged
 from graphc.ir import sugar as P
@@ -376,15 +377,15 @@ def vector_norm(
 ) -> Tensor:
     """(sum |x|^ord)^(1/ord) over `dim` or all; inf and -inf: extremes; 0: how many are not zero.
     [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`)."""
-    if not isinstance(ord, int | float):
+    if not is_number(ord):
         raise ShapeMismatch(f"linalg.vector_norm: ord must be a number, got {ord!r}")
     if not (x.dtype.is_floating_point or dtype is not None):
         raise DTypeMismatch(f"linalg.vector_norm: needs a floating dtype, got {x.spec}")
     x = x if dtype is None else P.cast(x, dtype)
     axes = axes_of(x, dim)
-    if (ord < 0 or ord == math.inf) and any(x.spec.shape[k] == 0 for k in axes):
+    if any(x.spec.shape[k] == 0 for k in axes) and (ord < 0 or ord == math.inf):
         raise ShapeMismatch(f"linalg.vector_norm: ord {ord} of an empty tensor, {x.spec}")
-    return R.norm(x, float(ord), axes or None, keepdim)
+    return R.norm(x, ord, axes or None, keepdim)
 
 
 @public(out=True)

@@ -21,7 +21,7 @@ from graphc.frontend import tensor as tensors
 from graphc.frontend.api import arrangements, creation, logic, scans, shapes, sorting
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
-from graphc.frontend.checked import checked
+from graphc.frontend.checked import checked, required
 from graphc.frontend.dims import axis_of
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.operands import as_float, is_tensor
@@ -49,12 +49,15 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """Slices along `dim` whose p-norm exceeds `maxnorm` are scaled down to it. [...] -> [...]."""
     if not input.dtype.is_floating_point:
         raise DTypeMismatch(f"renorm of {input.spec}", fix="use x.float()")
-    if p <= 0 or maxnorm < 0 or len(input.spec.shape) < 2:
-        what = f"renorm of {input.spec}: p={p}, maxnorm={maxnorm}"
-        raise ShapeMismatch(what, fix="two dimensions or more, p above 0, maxnorm of 0 or more")
+    what = f"renorm of {input.spec}: p={p}, maxnorm={maxnorm}"
+    fix = "two dimensions or more, p above 0, maxnorm of 0 or more"
+    if len(input.spec.shape) < 2:
+        raise ShapeMismatch(what, fix=fix)
+    p = required(p, lambda p: p > 0, what, ShapeMismatch, fix=fix)
+    maxnorm = required(maxnorm, lambda most: most >= 0, what, ShapeMismatch, fix=fix)
     axis = axis_of(input, dim)
     others = tuple(k for k in builtins.range(len(input.spec.shape)) if k != axis)
-    norms = R.norm(input, float(p), others, True)
+    norms = R.norm(input, p, others, True)
     over = norms > maxnorm
     return input * E.where(over, maxnorm / (E.where(over, norms, 1.0) + 1e-7), 1.0)
 

@@ -15,21 +15,50 @@ from graphc.frontend.modes import modes
 from graphc.frontend.operands import is_tensor
 from graphc.frontend.promotion import can_cast
 from graphc.frontend.tensor import Tensor, show
+from graphc.ir.types import bool_, u8
+
+# Whose one result goes to a tensor of its own dtype alone, as kernels of PyTorch's write it. Others
+# cast it upwards; where there are several results none is cast.
+EXACT = {
+    "graphc": (
+        "abs absolute addbmm addmm addmv amax amin argmax argmin baddbmm bitwise_not bmm bucketize "
+        "ceil clamp clamp_max clamp_min clip cross diag dot fix float_power floor frac gather "
+        "heaviside histc index_add index_copy index_select inner inverse isneginf isposinf "
+        "log_softmax logcumsumexp lu_solve masked_select matmul mm msort multinomial mv "
+        "nan_to_num nanquantile neg negative nonzero norm quantile renorm round scatter "
+        "scatter_add searchsorted sgn sign signbit softmax take take_along_dim tensordot tril triu "
+        "trunc vdot where"
+    ),
+    "graphc.linalg": (
+        "cholesky cross det eigvalsh inv lu_solve matmul matrix_norm multi_dot norm solve "
+        "solve_triangular svdvals vecdot vector_norm"
+    ),
+    "graphc.special": "round",
+}
+FLAGS = {"any", "all"}  # whose results go to bools and bytes
 
 
-def filling(function: Callable[..., Any], name: str) -> Callable[[Any, Any, Any], Any]:
+def filling(function: Callable[..., Any], name: str, module: str) -> Callable[[Any, Any, Any], Any]:
     """`function` with its results in what is given as `out`, which is returned."""
     computes_in = "dtype" in inspect.signature(function).parameters
+    exact = name in EXACT.get(module, "").split()
 
     def fill(out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         targets = _targets(name, out)
-        if computes_in:
+        if computes_in and not exact:
             _take_dtype(name, targets[0], kwargs)
         before, modes.autocast = modes.autocast, ()  # what is written in place is not cast
         try:
             made = function(*args, **kwargs)
         finally:
             modes.autocast = before
+        flags = (bool_, u8) if name in FLAGS else None
+        for target, value in zip(targets, made if isinstance(made, tuple) else (made,)):
+            wanted = flags or ((value.dtype,) if exact or isinstance(made, tuple) else None)
+            if wanted is not None and target.dtype not in wanted:
+                kind, given = value.dtype.long_name, target.dtype.long_name
+                what = f"{name}: Expected out tensor to have dtype {kind}, but got {given} instead"
+                raise DTypeMismatch(what, fix=f"give it a tensor of {value.dtype}")
         return _fill(name, targets, made)
 
     return fill

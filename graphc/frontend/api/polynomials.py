@@ -6,10 +6,9 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import InvalidArgument, Unsupported
+from graphc.errors import Unsupported
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api.quadrature import in_double
-from graphc.frontend.checked import checked
 from graphc.frontend.operands import as_float, is_tensor
 from graphc.frontend.registry import public
 
@@ -139,12 +138,26 @@ BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 
 @public(out=True)
 @in_double
 def zeta(input: Tensor, other: Tensor) -> Tensor:
-    """The sum of (q + k)^-x over k >= 0, by Euler and Maclaurin's formula; x > 1, q > 0. Raises
-    InvalidArgument where whole x go with negative q between poles, whose sums are not computed."""
-    between = (input > 1) & (input == E.floor(input)) & (other < 0) & (other != E.floor(other))
-    good = (input > 1) & (other > 0)
-    x, q = E.where(good, input, 2.0), E.where(good, other, 1.0)
-    x = checked(x, ~between, "special.zeta: q must be positive for a whole x", InvalidArgument)
+    """The sum of (q + k)^-x over k >= 0, by Euler and Maclaurin's formula; x > 1, and q > 0 or
+    between poles where x is whole."""
+    beyond = input > 1
+    between = beyond & (input == E.floor(input)) & (other < 0) & (other != E.floor(other))
+    x, part = E.where(beyond, input, 2.0), other - E.floor(other)
+    q = E.where(between, part, E.where(other > 0, other, 1.0))
+    total = _of_positive(x, q)
+    # From q < 0 on, the terms below zero are those of another sum, backwards and up to where q is.
+    below = _of_positive(x, E.where(between, 1 - part, 1.0))
+    below = below - _of_positive(x, E.where(between, 1 - other, 1.0))
+    odd = E.remainder(x, 2) == 1
+    total = E.where(between, total + E.where(odd, -below, below), total)
+    pole = E.where(input == 1, math.inf, math.nan)
+    # At the other poles, q a whole number below one, PyTorch has infinity for x > 1.
+    whole = beyond & (other <= 0) & (other == E.floor(other))
+    good = beyond & (other > 0) | between
+    return E.where(good, total, E.where(whole, math.inf, pole))
+
+
+def _of_positive(x: Tensor, q: Tensor) -> Tensor:
     total = q * 0
     for k in range(HEAD):
         total = total + E.exp(E.log(q + k) * -x)
@@ -155,7 +168,4 @@ def zeta(input: Tensor, other: Tensor) -> Tensor:
     for k, b in enumerate(BERNOULLI, 1):
         total = total + rising * power / E.pow(end, 2 * k - 1) * (b / math.factorial(2 * k))
         rising = rising * (x + (2 * k - 1)) * (x + 2 * k)
-    pole = E.where(input == 1, math.inf, math.nan)
-    # At the other poles, q a whole number below one, PyTorch has infinity for x > 1.
-    whole = (input > 1) & (other <= 0) & (other == E.floor(other))
-    return E.where(good, total, E.where(whole, math.inf, pole))
+    return total

@@ -51,7 +51,13 @@ def wrapped(
     function = exactly(aware(name, function), python=module == "graphc.nn.functional")
     renames = _has_dim(function)
     plain = not (tensors or out or renames)
-    called = refusing(function) if plain else _reading(function, name, tensors, out, renames)
+    called = (
+        refusing(function)
+        if plain
+        else _reading(
+            function, tensors, renames, targets.filling(function, name, module) if out else None
+        )
+    )
     if out:
         called.__signature__ = targets.signature_with(function)  # type: ignore[attr-defined]
     called.__module__, called.__qualname__ = module, name
@@ -59,11 +65,10 @@ def wrapped(
 
 
 def _reading(
-    function: Callable[..., Any], name: str, tensors: int, out: bool, renames: bool
+    function: Callable[..., Any], tensors: int, renames: bool, fill: Callable[..., Any] | None
 ) -> Callable[..., Any]:
     """`refusing`, after a look at what the arguments are and how they are called."""
     first = list(inspect.signature(function).parameters)[:tensors]
-    fill = targets.filling(function, name) if out else None
 
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:

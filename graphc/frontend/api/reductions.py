@@ -13,7 +13,7 @@ from graphc.frontend.api import logic, slopes
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.shapes import ravel
 from graphc.frontend.dims import Dims, axes_of, axis_of
-from graphc.frontend.hostvalue import at_least
+from graphc.frontend.hostvalue import HostValue, at_least
 from graphc.frontend.operands import as_float, floating, is_tensor, second_operand
 from graphc.frontend.registry import public
 from graphc.frontend.tape import stepwise
@@ -223,13 +223,16 @@ def norm(
 
     [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
     """
-    if p == "nuc":
+    if isinstance(p, str) and p == "nuc":
         return _nuclear(input, dim, keepdim, dtype)
     input = floating(input, "norm")
     input = input if dtype is None else P.cast(input, dtype)
     if input.dtype.is_half:
         return P.cast(norm(_wide(input), p, dim, keepdim), input.dtype)
     axes = axes_of(input, dim)
+    if isinstance(p, HostValue) and math.prod(input.spec.shape[k] for k in axes):
+        reduce = partial(_reduce, axes=axes, keepdim=keepdim)
+        return slopes.norm_of_changing_order(input, p.as_tensor(), axes, keepdim, reduce)
     if p in (2, "fro"):
         return safe_sqrt(_reduce("sum", input * input, axes, keepdim))
     p = float(p)

@@ -99,6 +99,7 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     gap = sub(end, floating(input, "lerp"))
     if is_tensor(weight) and weight.dtype is not input.dtype:
         raise DTypeMismatch(f"lerp of {input.spec} by weights {weight.spec}: dtypes differ")
+    weight = weight if is_tensor(weight) else held(weight, input.dtype)
     near = weight.as_tensor() if isinstance(weight, HostValue) else weight
     if not is_tensor(near):
         small = -0.5 < weight < 0.5

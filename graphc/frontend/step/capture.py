@@ -414,8 +414,7 @@ class _Capturing:
             outs.append(trace.value(g))
             targets.append(slot)
         if self.check is not None:
-            seen = [*outs, *(trace.value(g) for g in trace.gradients_seen)]
-            trace.checks |= dict.fromkeys(watched(seen, self.check))
+            trace.checks |= dict.fromkeys(watched(self._seen(outs), self.check))
         unread = self._unread_checks(outs)
         outs += unread
         targets += [None] * len(unread)
@@ -425,6 +424,15 @@ class _Capturing:
             outs += [trace.value(g) for g in self.root_grads]
             targets += [None] * joint.count
         return Graph(self.name, tuple(made), tuple(roles), tuple(outs), tuple(targets))
+
+    def _seen(self, outs: Sequence[Value]) -> list[Value]:
+        """What `check` looks at: all but gradients that a GradScaler skips a step for."""
+        trace, judged = self.trace, self.trace.judged
+        grads = {*trace.gradients_seen, *(g for _, g in self.new_grads)}
+        skipped = {trace.value(g) for g in grads if g.storage in judged}
+        skipped |= {trace.current[s] for s in trace.written if s in judged}
+        seen = [*outs, *(trace.value(g) for g in trace.gradients_seen)]
+        return [v for v in seen if v not in skipped]
 
     def _unread_checks(self, outs: Sequence[Value]) -> list[Value]:
         """A number for each check that none of `outs` needs: what no caller sees raises, too."""

@@ -163,7 +163,8 @@ def compile(model: Any = None, **options: Any) -> Any:
     as one native program. A module or class is returned itself, with compiled calls. Options:
     `on_limit` "warn" or "raise", when plans are made over and over; `grads` "keep", or "drop" to
     store no gradients of parameters, after which reading `.grad` raises; `check` "nan" or "finite"
-    to stop before such a value is returned or stored, and to name the op that made it.
+    to stop before such a value is returned or stored, and to name the op that made it. (Not for a
+    gradient that nothing is computed of, nor one that a GradScaler skips the update for.)
 
     PyTorch's: `fullgraph` is always so; `dynamic` None opens the first dimension of arguments, and
     others once a second size is seen, True opens all at once, False none, so that each size is a

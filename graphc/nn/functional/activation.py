@@ -12,6 +12,7 @@ from graphc.frontend.api.random import rand
 from graphc.frontend.checked import ordered, required
 from graphc.frontend.modes import drawing
 from graphc.frontend.operands import floating, numeric
+from graphc.frontend.promotion import held
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.whole import whole
 from graphc.ir.types import DType, f64, u8
@@ -142,7 +143,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
     Shapes: any, which stays.
     """
-    scaled = floating(input, "leaky_relu") * negative_slope
+    scaled = floating(input, "leaky_relu") * held(negative_slope, input.dtype)
     return written(input, where(input > 0, input, scaled), inplace)
 
 
@@ -171,6 +172,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """
     # The inner where keeps exp from overflowing on the branch not taken: 0 * inf would be NaN.
     below = where(floating(input, "elu") > 0, 0.0, input)
+    alpha = held(alpha, input.dtype)
     y = where(input > 0, input, below.expm1() * alpha)
     return written(input, y, inplace)
 
@@ -191,6 +193,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     text = "ZeroDivisionError: alpha cannot be 0 for CELU"
     alpha = required(alpha, lambda a: a != 0, text, InvalidArgument)
     below = where(floating(input, "celu") > 0, 0.0, input)
+    alpha = held(alpha, input.dtype)
     return written(input, where(input > 0, input, (below / alpha).expm1() * alpha), inplace)
 
 
@@ -287,7 +290,8 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
     Shapes: any, which stays.
     """
-    inside = (floating(input, "hardshrink") >= -lambd) & (input <= lambd)
+    lambd = held(lambd, floating(input, "hardshrink").dtype)
+    inside = (input >= -lambd) & (input <= lambd)
     return where(inside, 0.0, input)
 
 
@@ -298,7 +302,8 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """
     text = f"lambda must be greater or equal to 0, but found to be {lambd}."
     lambd = required(lambd, lambda a: a >= 0, text, ShapeMismatch)
-    inside = (floating(input, "softshrink") >= -lambd) & (input <= lambd)
+    lambd = held(lambd, floating(input, "softshrink").dtype)
+    inside = (input >= -lambd) & (input <= lambd)
     return where(inside, input * 0.0, where(input > lambd, input - lambd, input + lambd))
 
 
@@ -313,7 +318,7 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 def _above(x: Tensor, threshold: float, value: float) -> Tensor:
     if not numeric(x, "threshold").dtype.is_floating_point:  # the result, too, is of integers
         threshold, value = int(threshold), int(value)
-    return where(x <= threshold, value, x)
+    return where(x <= held(threshold, x.dtype), value, x)
 
 
 def rrelu(
@@ -406,6 +411,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     Shapes: any, which stays.
     """
     x = widened(input, "softplus")
+    beta, threshold = held(beta, x.dtype), held(threshold, x.dtype)
     smooth = log_one_plus_exp(x * beta) / beta
     return where(x * beta > threshold, x, smooth).to(input.dtype)
 
