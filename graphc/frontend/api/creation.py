@@ -17,6 +17,7 @@ from graphc.errors import (
     InvalidState,
     InvalidType,
     ShapeMismatch,
+    Untraceable,
     WideInteger,
 )
 from graphc.frontend import device_ops
