@@ -214,22 +214,29 @@ def _conv_input(
     **how: int,
 ) -> Any:
     """Output place p and tap k met input place u = p*stride + k*rhs_dilation - low, so u meets the
-    spread cotangent at u + low - k*rhs_dilation. Padding that comes out negative is cut instead."""
+    spread cotangent at u + low - k*rhs_dilation. Padding that comes out negative is cut instead.
+
+    Of a spread input only every lhs_dilation'th place is asked for: that is a stride, unless the
+    cotangent is spread as well, or cut where it begins."""
     kernel, space = w.spec.shape[2:], shape[2:]
     pads, start, stop = [], [0, 0], [shape[0], shape[1]]
+    strides, steps = list[int](), [1, 1]
     for n, k, p, s, (lo, _), ld, rd in zip(
         space, kernel, g.spec.shape[2:], stride, padding, lhs_dilation, rhs_dilation
     ):
         length = max((n - 1) * ld + 1, 0)
         low, high = (k - 1) * rd - lo, length + lo - ((p - 1) * s + 1)
         pads.append((max(low, 0), max(high, 0)))
+        by_stride = s == 1 and low >= 0
+        strides.append(ld if by_stride else 1)
+        steps.append(1 if by_stride else ld)
         start.append(max(-low, 0))
-        stop.append(max(-low, 0) + length)
+        stop.append(n if by_stride else max(-low, 0) + length)
     d = P.apply(
         "conv",
         g,
         _swap_channels(w, groups),
-        stride=(1,) * len(space),
+        stride=tuple(strides),
         padding=tuple(pads),
         lhs_dilation=stride,
         rhs_dilation=rhs_dilation,
@@ -237,7 +244,7 @@ def _conv_input(
         batch_groups=1,
         **how,
     )
-    return P.slice(d, tuple(start), tuple(stop), (1, 1, *lhs_dilation))
+    return P.slice(d, tuple(start), tuple(stop), tuple(steps))
 
 
 def _swap_channels(w: Any, groups: int) -> Any:
