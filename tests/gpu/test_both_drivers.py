@@ -208,3 +208,28 @@ def test_more_memory_than_there_is(gpu: Device) -> None:
     with pytest.raises(DeviceOutOfMemory, match="were asked for"):
         gpu.allocate(2 * total)
     assert np.array_equal(get(gpu, put(gpu, X), X), X)
+
+
+def test_elementwise_results_are_a_cpus_bit_by_bit(gpu: Device) -> None:
+    """Denormals, products that are not fused with sums, quotients and roots to the nearest."""
+    r = np.random.default_rng(0)
+    x, y, z = (r.standard_normal(4096).astype(np.float32) for _ in range(3))
+    x[::7] *= np.float32(1e-38)  # so that products and quotients are denormal
+    y[::11] *= np.float32(1e-20)
+    step = graphc.compile(lambda x, y, z: (x * y + z, x * 1e-3, x / y, x.abs().sqrt()))
+    with np.errstate(all="ignore"):
+        want = x * y + z, x * np.float32(1e-3), x / y, np.sqrt(np.abs(x))
+    got = step(*(graphc.from_numpy(v).cuda() for v in (x, y, z)))
+    for mine, theirs in zip(got, want, strict=True):
+        assert np.array_equal(mine.cpu().numpy().view(np.int32), theirs.view(np.int32))
+
+
+def test_offsets_beyond_31_bits(gpu: Device) -> None:
+    if gpu.driver.name == "fake":
+        pytest.skip("takes 7 GB")
+    n = (1 << 31) + 1000
+    x = graphc.zeros(n, dtype=graphc.uint8, device="cuda")
+    x[-1] = 5
+    y = graphc.compile(lambda x: x + 1)(x)
+    assert y[-2:].tolist() == [1, 6] and y[:2].tolist() == [1, 1]
+    assert y.sum().item() == n + 5

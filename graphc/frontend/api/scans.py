@@ -1,13 +1,14 @@
 """Scans along a dimension, in one of two ways.
 
 By doubling strides: log2(n) steps join what has been scanned so far with itself, shifted by 1, 2, 4
-and so on. In a trace, sums and products by blocks: in each, element k is a reduction of those up to
-it, behind what a scan of the blocks' totals says of the blocks before. That is two launches a level
-of `BLOCK` elements, and one more, where doubling takes two a step.
+and so on. In a trace, most by blocks: in each, element k is a reduction of those up to it, behind
+what a scan of the blocks' totals says of the blocks before. That is two launches a level of `BLOCK`
+elements, and one or two more, where doubling takes two a step.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -38,17 +39,21 @@ __all__ = ["cummax", "cummin", "cumprod", "cumsum", "logcumsumexp"]
 Join = Callable[["Tensor", "Tensor"], "Tensor"]
 BLOCK = 32  # elements whose reductions run side by side, each over all of them
 SHORT = 64  # elements that are one block, though that is more work
-REDUCED: dict[Join, tuple[Callable[..., Any], int]] = {  # the reduction, and that of nothing
+REDUCED: dict[Join, tuple[Callable[..., Any], float]] = {  # the reduction, and that of nothing
     E.add: (R.sum, 0),
     E.mul: (R.prod, 1),
+    functions.logaddexp: (R.logsumexp, -math.inf),
 }
+# Of which a CPU computes the more exponentials in longer than it goes through memory.
+ON_GPUS = (functions.logaddexp,)
 Gradient = Callable[["Tensor", "Tensor", "Tensor", int], "Tensor"]
 
 
 def _scan(x: Tensor, axis: int, join: Join, dtype: DType | None = None) -> Tensor:
     """Along `axis`: out[k] = join(... join(x[0], x[1]) ..., x[k]), rounded to `dtype`."""
     dtype = dtype or x.dtype
-    if modes.trace is not None and x.spec.shape and join in REDUCED:
+    blocks = join in REDUCED and not (x.is_cpu and join in ON_GPUS)
+    if modes.trace is not None and x.spec.shape and blocks:
         return row_by_row(_by_blocks(x, axis, join, dtype))
     return P.cast(_doubled(x, axis, join), dtype)
 

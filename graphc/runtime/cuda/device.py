@@ -243,7 +243,9 @@ def count() -> int:
 
 
 def is_initialized() -> bool:
-    return any(mode == probe.mode() for mode, _ in _devices)
+    return any(
+        mode == probe.mode() and not made.driver.forked for (mode, _), made in _devices.items()
+    )
 
 
 def select(index: int) -> None:
