@@ -337,6 +337,21 @@ def test_an_index_out_of_range_is_refused() -> None:
         FAST["take_along"](x, np.full((70, 80, 1), 5), axis=2)
 
 
+def test_sums_read_an_array_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient of a bias: neighbouring axes are one, and a sum over no axis is no copy."""
+    seen: list[tuple[int, ...]] = []
+
+    def noted(x: Array, **how: Any) -> Array:
+        seen.append((x.size, len(how["axis"])))
+        return np.add.reduce(x, **how)
+
+    x = plain((32, 64, 192))
+    want = x.astype(np.float64).sum((0, 1))
+    monkeypatch.setattr(sums.np, "sum", noted)
+    np.testing.assert_allclose(FAST["sum"](x, axes=(0, 1)), want, rtol=1e-5, atol=1e-4)
+    assert [axes for _, axes in seen] == [1] and seen[0][0] < x.size / 8
+
+
 @pytest.mark.parametrize("width", [1, 2, 3, 16, 64, 65])
 def test_what_lies_side_by_side_is_copied_as_one(width: int) -> None:
     """Heads of attention turned back: NumPy would go number by number."""

@@ -42,14 +42,29 @@ def reduce_sum(x: Array, *, axes: Shape) -> Array:
     inner = len(order)
     while inner and order[inner - 1] in axes:
         inner -= 1
-    y = np.sum(y, axis=tuple(range(inner, y.ndim)))  # pairwise: they are one axis to NumPy
-    left = [k for k in range(inner) if order[k] in axes]
-    if left:
-        last = left[-1]
-        y = _short_sums(y, last)
+    if inner < y.ndim:
+        y = np.sum(y, axis=tuple(range(inner, y.ndim)))  # pairwise: they are one axis to NumPy
+    summed = [order[k] in axes for k in range(inner)]
+    if any(summed):
+        y, left = _side_by_side(y, summed)
+        y = _short_sums(y, left[-1])
         y = np.asarray(np.sum(y, axis=tuple(left), dtype=np.float64))
     kept = [k for k in order if k not in axes]
     return np.asarray(y, np.float32).transpose(np.argsort(kept))
+
+
+def _side_by_side(x: Array, summed: list[bool]) -> tuple[Array, list[int]]:
+    """x, in row-major order, with neighbours among the summed axes as one, and which these are."""
+    shape: list[int] = []
+    left: list[int] = []
+    for k, n in enumerate(x.shape):
+        if summed[k] and k and summed[k - 1]:
+            shape[-1] *= n
+            continue
+        if summed[k]:
+            left.append(len(shape))
+        shape.append(n)
+    return x.reshape(shape), left
 
 
 def _short_sums(x: Array, axis: int) -> Array:

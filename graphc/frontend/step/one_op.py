@@ -29,7 +29,7 @@ from graphc.ir.interpret import evaluate
 from graphc.ir.ops import Attrs, Op
 from graphc.ir.sizes import Evaluation
 from graphc.ir.symbols import TYPICAL, Extents, Symbol
-from graphc.ir.types import FROM_NUMPY, Array, DType, Shape, TensorSpec, f32, f64, i64
+from graphc.ir.types import FROM_NUMPY, Array, DType, Scalar, Shape, TensorSpec, f32, f64, i64
 
 KEPT = 4096  # programs; each is a small table, its kernels are the library's
 ARGUMENTS = {f32: f32, f64: f64, i64: i64}  # how a number of a type reaches a program
@@ -67,6 +67,7 @@ class OneOp:
         """`has_code`: of which routines, over rows of a type and length. `kept`: programs."""
         self._backend, self._has_code, self._kept = backend, has_code, kept
         self._programs: OrderedDict[Hashable, Native] = OrderedDict()
+        self._found: dict[Hashable, Native] = {}  # the same by what NumPy says of operands
 
     def __call__(
         self, place: DevicePlace, op: Op, operands: Operands, attrs: Attrs, spec: TensorSpec
@@ -82,8 +83,11 @@ class OneOp:
         spec: TensorSpec,
     ) -> Any:  # fmt: skip
         """By compiled code. `numbers` tells which operands are no tensors."""
+        key = _as_found(op, operands, attrs) if not any(numbers) else None
+        if (native := self._found.get(key)) is not None:
+            return self._ran(native, place, operands, (), spec)
         parts: list[Any] = []
-        arrays: list[Array] = []  # alive while it runs
+        arrays: list[Array] = []
         for a, is_number in zip(operands, numbers, strict=True):
             if is_number:
                 parts.append(_argument(a, op))
@@ -92,8 +96,17 @@ class OneOp:
                 parts.append(part)
                 arrays.append(array)
         native = self._program(op, parts, attrs, spec)
-        out = self._empty(place, spec)
+        if key is not None:
+            self._found[key] = native
         scalars = [a.item() for a, part in zip(operands, parts) if isinstance(part, Number)]
+        return self._ran(native, place, arrays, scalars, spec)
+
+    def _ran(
+        self, native: Native, place: Place, arrays: Operands, scalars: Sequence[Scalar],
+        spec: TensorSpec,
+    ) -> Any:  # fmt: skip
+        """`arrays` are alive while it runs."""
+        out = self._empty(place, spec)
         try:
             native.run([*map(place.address, arrays)], [place.address(out)], scalars)
             native.settle()
@@ -122,6 +135,7 @@ class OneOp:
             self._programs[key] = native
             if len(self._programs) > self._kept:
                 self._programs.popitem(last=False)
+                self._found.clear()
         else:
             with suppress(KeyError):  # another thread has dropped it
                 self._programs.move_to_end(key)
@@ -173,6 +187,13 @@ class OverVectors(OneOp):
             _, template = self._backend.build(graph, 0.0)
         assert not scope.conditions, f"the code of {op} depends on how many elements there are"
         return symbol, template
+
+
+def _as_found(op: Op, operands: Operands, attrs: Attrs) -> Hashable:
+    """What tells a program of the host apart where all operands lie row by row; else None."""
+    if not all([type(a) is np.ndarray and a.flags.c_contiguous for a in operands]):
+        return None
+    return (op, *[a.shape for a in operands], *[a.dtype for a in operands], *attrs.items())
 
 
 def _named(part: Any) -> Hashable:
