@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import DataDependentBranch, GraphcError, TracerLeak, is_own, leaving
+from graphc.frontend.hostforms import COMPARED, LOGICAL, computed
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import TensorSpec, bool_, f64, i64
@@ -27,16 +28,6 @@ Action = Callable[..., Any]
 UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda self: "<unknown>"})()
 NUMERIC = (bool, int, float)
 TEXTS = {"ljust", "rjust", "center", "format", "strip", "replace", "upper", "lower", "join"}
-COMPARED = {operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne}
-LOGICAL = {operator.and_, operator.or_}
-ARITHMETIC = {operator.add, operator.sub, operator.mul, operator.truediv, operator.neg}
-ALSO_TENSORS = ARITHMETIC | COMPARED | LOGICAL
-OPERATIONS = {abs: "abs", operator.abs: "abs", operator.pow: "pow", math.fabs: "abs"} | {
-    getattr(math, name): name
-    for name in ("sqrt", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "pow")
-}  # of floats, in float64
-WHOLE = {operator.mod, operator.floordiv}  # of integers
-TESTS = {math.isnan: "isnan", math.isfinite: "isfinite", math.isinf: "isinf"}  # a tensor's methods
 
 
 class Settled(BaseException):
@@ -229,23 +220,14 @@ class HostValue:
         if self.tensor is not None and self.kind in NUMERIC:
             return P.cast(self.tensor, {bool: bool_, int: i64, float: f64}[self.kind])
         action, args = self.recipe or (None, ())
-        inner = args[0] if args and isinstance(args[0], HostValue) else None
-        if inner is not None and (action is float or (action is int and inner.kind is not float)):
-            return P.cast(inner.as_tensor(), f64 if action is float else i64)
-        if inner is not None and action in TESTS:
-            return getattr(inner.as_tensor(), TESTS[action])()
-        named = OPERATIONS.get(action, "")
-        named = named if self.kind is float or named == "abs" else ""
-        whole = action in WHOLE and self.kind is int
-        if not (action in ALSO_TENSORS or named or whole):
+        given = [a for a in args if a is not None]  # digits that round() is not given
+        found = None
+        if all(isinstance(a, HostValue | bool | int | float) for a in given):
+            operands = [a.as_tensor() if isinstance(a, HostValue) else a for a in given]
+            found = computed(action, self.kind, operands)
+        if found is None:
             raise self.refuse("computes tensors by", "compute it with tensors: drop the .item()")
-        operands = [a.as_tensor() if isinstance(a, HostValue) else a for a in args]
-        if action not in LOGICAL:
-            kind, wide = (float, f64) if any(map(_is_float, (self, *args))) else (int, i64)
-            operands = [P.cast(a, wide) if isinstance(a, P.Sugar) else kind(a) for a in operands]
-        if named or action is None:
-            return P.apply(named, *operands)
-        return action(*operands)
+        return found
 
 
 def of_numbers(f: Callable[..., float], *xs: Any) -> Any:
@@ -270,10 +252,6 @@ def at_least(x: Any, least: float) -> Any:
         return max(x, least)
     found = x.as_tensor()
     return P.where(found < least, least, found)
-
-
-def _is_float(x: Any) -> bool:
-    return (x.kind if isinstance(x, HostValue) else type(x)) is float
 
 
 def _kind(action: Action, args: tuple[Any, ...]) -> Kind:

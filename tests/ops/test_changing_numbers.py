@@ -252,12 +252,31 @@ def test_what_python_computes_of_one_is_an_operand_too() -> None:
         return [
             x * math.exp(-a), x + math.log(a), x / math.sqrt(a), x * a**2, x.clamp(max=abs(-a)),
             x * (a > 0.7), x * ((a > 0.1) & (a < 0.7)), x * math.sin(a) * math.erf(a),
+            x.long() * int(5 * a) + int(-a), graphc.arange(5) * math.floor(-9 * a) + math.ceil(a),
+            graphc.arange(9) << round(3 * a), x * (7 // a) + 7 % a + -a // 0.3, x + max(a, 0.7),
+            x.clamp(max=min(0.3, 0.9, a)), x.long() + max(int(9 * a), 2, 7) % 4 + int(7 * v),
+            graphc.full((2,), int(9 * a)), graphc.tensor(1) * max(a, -a),
         ]  # fmt: skip
 
     step = graphc.compile(f)
     for v in RATES[:2]:
         v = graphc.tensor(v, dtype=graphc.float64)
         assert [k for k, (a, b) in enumerate(zip(step(X, v), f(X, v))) if not same(a, b)] == []
+
+
+def test_a_nan_is_no_integer_and_nothing_is_written() -> None:
+    count = graphc.zeros(())
+
+    @graphc.compile
+    def step(x: Any, v: Any) -> Any:
+        count.add_(1)
+        return x * int(v.item())
+
+    assert step(X, graphc.tensor(2.5)).equal(X * 2) and count.item() == 1
+    for bad in (math.nan, math.inf, -1e19):
+        with pytest.raises(ValueError, match="to integer"):
+            step(X, graphc.tensor(bad))
+    assert count.item() == 1
 
 
 def test_one_program_has_norms_of_all_orders() -> None:

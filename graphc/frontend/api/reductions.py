@@ -230,9 +230,10 @@ def norm(
     if input.dtype.is_half:
         return P.cast(norm(_wide(input), p, dim, keepdim), input.dtype)
     axes = axes_of(input, dim)
-    if isinstance(p, HostValue) and math.prod(input.spec.shape[k] for k in axes):
+    order: Any = p
+    if isinstance(order, HostValue) and math.prod(input.spec.shape[k] for k in axes):
         reduce = partial(_reduce, axes=axes, keepdim=keepdim)
-        return slopes.norm_of_changing_order(input, p.as_tensor(), axes, keepdim, reduce)
+        return slopes.norm_of_changing_order(input, order.as_tensor(), axes, keepdim, reduce)
     if p in (2, "fro"):
         return safe_sqrt(_reduce("sum", input * input, axes, keepdim))
     p = float(p)

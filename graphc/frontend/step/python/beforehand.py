@@ -17,7 +17,8 @@ from functools import partial
 from typing import Any
 
 from graphc.errors import user_frame
-from graphc.frontend.hostvalue import COMPARED, UNKNOWN, HostValue, Settled
+from graphc.frontend.hostforms import COMPARED
+from graphc.frontend.hostvalue import UNKNOWN, HostValue, Settled
 from graphc.frontend.step.python.numbers import Decides, HostNumber
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.tensor import Tensor

@@ -277,11 +277,17 @@ def _computed(trace: Trace, f: Any, *args: Any, **kwargs: Any) -> Any:
         kind = str  # a method of texts
     if getattr(f, "__module__", "") == "math" and f not in (math.floor, math.ceil, math.trunc):
         kind = bool if f.__name__.startswith("is") else float
-    elif f is abs:
-        kind = args[0].kind
+    elif f in (abs, max, min):
+        kinds = {a.kind if isinstance(a, HostValue) else type(a) for a in args}
+        kind = kinds.pop() if len(kinds) == 1 and kinds < {bool, int, float} else None
+    elif f in (math.floor, math.ceil, math.trunc) or (f is round and len(args) == 1):
+        kind = int
     out = trace.computed(partial(_called, f), args, kwargs, kind=kind)
     plain = _hashed(f) and not kwargs  # what a tensor may be computed by as well
     out.recipe = (f, args) if plain else (partial(_called, f), (args, kwargs))
+    known = [a.origin for a in args if isinstance(a, HostValue)]
+    if known and hasattr(f, "__name__"):
+        out.origin = f"{f.__name__} of {known[0]}"
     trace.foresee(out)
     return out
 
