@@ -308,10 +308,10 @@ def test_a_float_that_python_needs_itself_stays_in_the_signature() -> None:
 
 
 def test_plans_are_bounded() -> None:
-    f = compiled(lambda x, k: x + k, on_limit="raise")
+    f = compiled(lambda x, k: x + int(k), on_limit="raise")
     with pytest.raises(TooManyCompiles):
         for k in range(100):
-            f(data(2), k)
+            f(data(2), str(k))
     assert programs(f) <= 64
 
 

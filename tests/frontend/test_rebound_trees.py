@@ -340,7 +340,59 @@ def passed_what_is_inside(T: Any, wrap: Any) -> Any:
     return [out, m.state]
 
 
-MANY = (changed_between_calls, kept_by_somebody_who_changes_it, passed_what_is_inside)
+def length_asked_before_a_key_is_new(T: Any, wrap: Any) -> Any:
+    table = {"a": T.zeros(4)}
+    m = Box(k=0)
+
+    def step(x: Any, key: str) -> Any:
+        before = len(table)
+        table[key] = x * 2.0
+        table["a"] = table["a"] + x
+        return sum(v.sum() for v in table.values()) * before
+
+    call = wrap(step)
+    return [[call(given(T, k), "bcd"[k // 4]) for k in range(12)], [*table.values()], m.k]
+
+
+def in_itself(T: Any, wrap: Any) -> Any:
+    """A record that leads back to itself, replaced by the step."""
+
+    @dataclasses.dataclass
+    class Node:
+        x: Any
+        up: Any = None
+
+    m = Box(node=Node(T.zeros(4)))
+    m.node.up = m.node
+
+    def step(x: Any) -> Any:
+        total = (m.node.up.x * 0.5 + x).sum()
+        m.node.up.x = m.node.x * 0.5 + x
+        return total
+
+    return [run(wrap(step), T), m.node.x]
+
+
+def many(T: Any, wrap: Any) -> Any:
+    """More tensors than each call should look at."""
+    rows = [T.full((1,), float(k)) for k in range(300)]
+
+    def step(x: Any) -> Any:
+        rows.append(rows.pop(0) + x[:1])
+        return sum(rows).sum()
+
+    call = wrap(step)
+    return [[call(given(T, k)) for k in range(3)], rows]
+
+
+MANY = (
+    changed_between_calls,
+    length_asked_before_a_key_is_new,
+    in_itself,
+    many,
+    kept_by_somebody_who_changes_it,
+    passed_what_is_inside,
+)
 
 
 @pytest.mark.parametrize("scenario", MANY, ids=lambda f: f.__name__)

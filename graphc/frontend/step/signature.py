@@ -85,7 +85,7 @@ def part(x: Any, leaves: list[Tensor]) -> Hashable:
     if isinstance(x, PLAIN):
         return type(x), x
     if isinstance(x, HostNumber):
-        return float, "read at each call"
+        return x.kind, "read at each call"
     if isinstance(x, float):
         return float, "nan" if math.isnan(x) else repr(x)
     if type(x) in (list, tuple) or (isinstance(x, tuple) and hasattr(x, "_fields")):
@@ -258,5 +258,5 @@ def shown(part: Any) -> str:
     if isinstance(part, tuple) and part and isinstance(part[0], type):
         if part[0] in (list, tuple, *TABLES):
             return f"{part[0].__name__}({', '.join(shown(p) for p in part[1:])})"[:80]
-        return str(part[1])[:80] if part[0] is float else repr(part[1])[:80]
+        return str(part[1])[:80] if part[0] in (int, float) else repr(part[1])[:80]
     return repr(part)[:80]

@@ -2,7 +2,7 @@
 own (`self.t += 1`), a rate that somebody sets between calls, and what Python computes of them
 (`1 - beta**self.t`, a warm-up, a cosine).
 
-Such is a float, too, that each call passes and that keeps changing. Each call computes them with
+Such is a number, too, that each call passes and that keeps changing. Each call computes them with
 Python's own arithmetic before its program runs, to which they are numbers like a learning rate. A
 question that Python decides by (a branch, a length) is answered while the step is traced, and the
 answer is a guard.
@@ -19,7 +19,7 @@ from typing import Any
 from graphc.errors import user_frame
 from graphc.frontend.hostforms import COMPARED
 from graphc.frontend.hostvalue import UNKNOWN, HostValue, Settled
-from graphc.frontend.step.python.numbers import Decides, HostNumber
+from graphc.frontend.step.python.numbers import WIDEST, Decides, HostNumber
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Trace
@@ -32,7 +32,6 @@ DTYPES = {bool: bool_, int: i64, float: f64}
 KNOWN = (*NUMBERS, str)
 # What gives one kind of number whatever it is of, and never raises.
 SURE = COMPARED | {operator.add, operator.sub, operator.mul, operator.neg, operator.pos, float}
-WIDEST = 1 << 63
 
 
 class Part:
@@ -111,11 +110,11 @@ def of_state(trace: Trace, place: Any, owner: Any, name: str, now: float) -> Hos
 
 
 def of_call(trace: Trace, number: HostNumber) -> HostValue:
-    """A float argument that each call passes."""
+    """A number that each call passes."""
     place, now = ("argument", number.place), number.value()
     if place in trace.settled:
         raise Decides(number)
-    out = trace.computed(number.value, kind=float)
+    out = trace.computed(number.value, kind=number.kind)
     out.origin, out.place, out.now = f"`arg{number.place}`", place, now
     out.recipe = number.value, ()
     trace.foreseen[out.number] = place

@@ -1,8 +1,9 @@
 """Numbers that keep changing (a learning rate, a temperature) are read at each call.
 
-A float is part of the signature at first. One that has changed twice is traced as a value of
-Python's that each call knows before it begins (`beforehand.of_call`); where the step decides by
-all of it, it is part of the signature for good.
+A number is part of the signature at first. A float that has changed twice, or an integer of which
+four values were seen (a flag or a mode has fewer), is traced as a value of Python's that each call
+knows before it begins (`beforehand.of_call`); where the step decides by all of it, it is part of
+the signature for good.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from graphc.frontend.step.python.standing import is_plain
 
 CHANGES = 2
 FLOATS = (float, np.float64)  # NumPy's is one of Python's, and computes with tensors as that does
+VALUES = 4  # of an integer
+WIDEST = 1 << 63  # of one that a program can be given
 Place = int | str  # of an argument: its position or its keyword
 Line = tuple[str, str, int]  # what is read, and the file and line that reads it
 
@@ -32,7 +35,7 @@ class Values(threading.local):
 
 
 class Decides(BaseException):
-    """The step needs to know a float argument: trace again, with that in the signature.
+    """The step needs to know a number among its arguments: trace again, with that in the signature.
 
     No Exception: the step has made no error.
     """
@@ -42,10 +45,10 @@ class Decides(BaseException):
 
 
 class HostNumber:
-    """Stands for a float argument whose value is no part of the signature."""
+    """Stands for a number among the arguments whose value is no part of the signature."""
 
-    def __init__(self, place: Place, values: Values) -> None:
-        self.place = place
+    def __init__(self, place: Place, kind: type, values: Values) -> None:
+        self.place, self.kind = place, kind
         self.decides = False  # whether the step needs to know it
         self._values = values
 
@@ -93,33 +96,50 @@ def _is_container(x: Any) -> bool:
 
 
 class Numbers:
-    """Which float arguments of one function are read at each call."""
+    """Which numbers among the arguments of one function are read at each call."""
 
     def __init__(self) -> None:
         self.loose: dict[Place, HostNumber] = {}
         self._changes: Counter[Place] = Counter()
         self._last: dict[Place, float] = {}
+        self._seen: dict[Place, set[int]] = {}
         self._values = Values()
+
+    @property
+    def read(self) -> bool:
+        """Whether there are any."""
+        return any(not number.decides for number in self.loose.values())
 
     def loosened(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        """The arguments with HostNumbers for loose floats, whose values are noted."""
+        """The arguments with HostNumbers for loose numbers, whose values are noted."""
         new_args, new_kwargs = list(args), dict(kwargs)
         for place, number in self.loose.items():
             table: Any = new_kwargs if isinstance(place, str) else new_args
             known = place in new_kwargs if isinstance(place, str) else place < len(new_args)
-            if known and type(table[place]) in FLOATS and not number.decides:
-                self._values.now[place] = float(table[place])
+            if not known or number.decides:
+                continue
+            x = table[place]
+            if number.kind is float and type(x) in FLOATS:
+                x = float(x)
+            if type(x) is number.kind and (type(x) is float or -WIDEST <= x < WIDEST):
+                self._values.now[place] = x
                 table[place] = number
         return new_args, new_kwargs
 
     def note(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Count what has changed since the last miss; what has done so twice becomes loose."""
+        """Count what has changed since the last miss; what has done so often becomes loose."""
         places: list[tuple[Place, Any]] = [*enumerate(args), *kwargs.items()]
         floats = {p: x for p, x in places if type(x) in FLOATS}
         changed = {p for p, x in floats.items() if p in self._last and self._last[p] != x}
         self._changes.update(changed)
         self._last |= floats
-        ripe = {p for p in changed if self._changes[p] >= CHANGES} - self.loose.keys()
-        self.loose |= {p: HostNumber(p, self._values) for p in ripe}
+        kinds: dict[Place, type] = {p: float for p in changed if self._changes[p] >= CHANGES}
+        for place, x in places:
+            if type(x) is int and place not in self.loose:
+                self._seen.setdefault(place, set()).add(x)
+                if len(self._seen[place]) >= VALUES:
+                    kinds[place] = int
+        ripe = kinds.keys() - self.loose.keys()
+        self.loose |= {p: HostNumber(p, kinds[p], self._values) for p in ripe}

@@ -23,7 +23,8 @@ from graphc.frontend.step.signature import is_record, record
 from graphc.frontend.tensor import Tensor
 
 KINDS = (list, deque, dict, OrderedDict, defaultdict)
-OF_ITEMS = {"item", "whole", "attr", "dict", "type", "length", "truth"}  # notes about a container
+OF_ITEMS = {"item", "whole", "attr", "dict", "type"}  # notes that tell of what a container holds
+MOST = 256  # tensors of one container: each call looks at each
 Path = tuple[Any, ...]
 Get = Any
 
@@ -53,6 +54,31 @@ def containers(x: Any) -> Iterator[Any]:
             yield from containers(item)
 
 
+def is_tree(x: Any) -> bool:
+    """Whether each container in it is there once: none in itself, none by two ways."""
+    seen: set[int] = set()
+    pending = [x]
+    while pending:
+        inside = parts(c := pending.pop())
+        if inside is None:
+            continue
+        if id(c) in seen:
+            return False
+        seen.add(id(c))
+        pending += inside.values()
+    return True
+
+
+def part(x: Any, key: Any) -> Any:
+    """`parts(x)[key]`, MISSING where there is none."""
+    if isinstance(x, dict):
+        return dict.get(x, key, MISSING)
+    if isinstance(x, tuple | list | deque):
+        get = tuple.__getitem__ if isinstance(x, tuple) else type(x).__getitem__
+        return get(x, key) if isinstance(key, int) and key < len(x) else MISSING
+    return getattr(x, key, MISSING) if is_record(x) and isinstance(key, str) else MISSING
+
+
 class At:
     """Gets what stands at a path of nested containers, MISSING where it leads nowhere."""
 
@@ -64,7 +90,7 @@ class At:
     def __call__(self, subject: Any) -> Any:
         x = self.get(subject)
         for key in self.path:
-            x = (parts(x) or {}).get(key, MISSING)
+            x = part(x, key)
         return x
 
 
@@ -121,13 +147,13 @@ def found(reads: Reads, made: set[int]) -> list[Tree]:
         get, subject, x = note.rows[-1]
         if isinstance(get, Whole):
             moves = reads.has_changed(subject) or _seen(reads, note)
-            if type(x) is tuple and moves:
+            if type(x) is tuple and moves and is_tree(x):
                 trees.append(Tree(place, note, get.items, subject, x))
         elif place[0] in ("attr", "item", "cell") and parts(x) is not None and id(x) not in made:
             moves = get(subject) is not x or _seen(reads, note)
-            if moves and not any(_touched(reads, c) for c in containers(x)):
+            if moves and is_tree(x) and not any(_touched(reads, c) for c in containers(x)):
                 trees.append(Tree(place, note, get, subject, x))
-    return [t for t in trees if any(True for _ in t.leaves())]
+    return [t for t in trees if 0 < sum(1 for _ in t.leaves()) <= MOST]
 
 
 def _touched(reads: Reads, c: Any) -> bool:
@@ -149,9 +175,9 @@ def alone(reads: Reads, trees: list[Tree]) -> list[tuple[Tree, set[Place]]]:
         whole = tree.place[0] == "whole"
         inner = [*containers(tree.value)][whole:]  # without the items of a container, as a tuple
         ids = {id(c) for c in inner} | {id(own(c)) for c in inner if is_record(c)}
+        inside = {p for p in reads.notes if p[1] in ids and p[0] in OF_ITEMS}
         if whole:
-            ids.add(id(tree.subject))
-        inside = {p for p in reads.notes if p[1] in ids and p[0] in OF_ITEMS and p != tree.place}
+            inside |= {p for p in reads.notes if p[:2] == ("item", id(tree.subject))}
         others = (n for p, n in reads.notes.items() if p not in inside and p != tree.place)
         held = {id(n.rows[-1][2]) for n in others if n.rows}
         if held.isdisjoint({id(c) for c in inner}) and not any(p in reads.stands for p in inside):
