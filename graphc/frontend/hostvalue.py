@@ -87,14 +87,25 @@ class HostValue:
 
     def asked(self, what: Callable[[Any], Any], why: str = "needs", fix: str = "") -> Any:
         """`what(self)`, which Python has to know now."""
-        if self.now is UNKNOWN:
-            raise self.refuse(why, fix or DataDependentBranch.instead)
         self.check()
-        return self.trace.asked(self, what)
+        if self.now is not UNKNOWN:
+            return self.trace.asked(self, what)
+        if (constant := self.of_constants()) is not UNKNOWN:
+            return what(constant)
+        raise self.refuse(why, fix or DataDependentBranch.instead)
+
+    def of_constants(self) -> Any:
+        """The value, if it is computed of constants alone."""
+        if self.tensor is not None:
+            known = self.trace.known(self.tensor)
+            return UNKNOWN if known is None else known.item()
+        action, args = self.recipe or (None, ())
+        found = [a.of_constants() if isinstance(a, HostValue) else a for a in args]
+        return UNKNOWN if action is None or UNKNOWN in found else action(*found)
 
     def __bool__(self) -> bool:
         self.check()
-        if self.now is UNKNOWN:
+        if self.now is UNKNOWN and self.of_constants() is UNKNOWN:
             answer = self.trace.truth(self, sys._getframe(1))
             if answer is not None:
                 return answer

@@ -12,7 +12,6 @@ from graphc.frontend.dims import broadcast_shapes
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.promotion import SAFE, dtype_of_number, is_number, result_type, wrap
 from graphc.ir import sugar as P
-from graphc.ir.interpret import of_constants
 from graphc.ir.ops import OPS
 from graphc.ir.sizes import same_shape
 from graphc.ir.types import Array, DType, Shape, bool_, i64
@@ -132,7 +131,7 @@ def data_sized(x: Tensor, name: str, fix: str) -> Array:
     computed of constants alone."""
     trace = modes.trace
     if trace is not None:
-        if (known := of_constants(trace.value(x), trace.fixed)) is not None:
+        if (known := trace.known(x)) is not None:
             return known
         raise Untraceable(f"the shape that {name} gives is known only at run time", fix=fix)
     return x.host()

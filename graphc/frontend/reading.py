@@ -32,8 +32,10 @@ class Readable:
 
     def host(self: Any, fix: str = DataDependentBranch.instead) -> Array:
         """The NumPy view, for Python to look at (of a GPU's elements, a copy); not inside a trace,
-        where values are not known."""
-        if modes.trace is not None:
+        where values are not known unless they are computed of constants alone."""
+        if (trace := modes.trace) is not None:
+            if (known := trace.known(self)) is not None:
+                return known
             raise DataDependentBranch(
                 f"Python reads {origin(self)}, known only at run time", fix=fix
             )
@@ -77,7 +79,7 @@ class Readable:
         return (array.astype(np.float64) if self.dtype.is_half else array).tolist()
 
     def __bool__(self: Any) -> bool:
-        if (trace := modes.trace) is not None:
+        if (trace := modes.trace) is not None and trace.known(self) is None:
             answer = trace.truth(self, sys._getframe(1))
             return bool(self.host(DataDependentBranch.fix) if answer is None else answer)
         if self.numel() != 1:

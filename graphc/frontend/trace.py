@@ -34,6 +34,7 @@ from graphc.frontend.views import overwrite
 from graphc.ir import sugar as P
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
+from graphc.ir.interpret import of_constants
 from graphc.ir.ops import Attrs, Op
 from graphc.ir.types import Array, DType, Scalar, Shape, TensorSpec, bf16, f16, f32, i64
 
@@ -128,8 +129,7 @@ class Trace:
     # ---- inputs --------------------------------------------------------------------------------
 
     def argument(self, like: Tensor, name: str, spec: TensorSpec | None = None) -> Tensor:
-        """A traced stand-in for an argument of the call, with its requires_grad; `spec` is its
-        type, with extents for sizes that may change."""
+        """What stands for an argument; `spec` is its type, with extents for what may change."""
         strides = shown_strides(like)
         order = lying(like.spec.shape, strides)
         value, seen = declared(self.builder, name, spec or like.spec, order)
@@ -351,6 +351,10 @@ class Trace:
     def truth(self, x: Tensor | HostValue, frame: FrameType) -> bool | None:
         """The answer to what `frame` asks, if the other one only leads to an error."""
         return None
+
+    def known(self, x: Tensor, fixing: bool = True) -> Array | None:
+        """The elements, if computed of constants alone, and of sizes with `fixing`, which fixes."""
+        return of_constants(self.value(x), self.fixed, fixing)
 
     def text(self, x: Tensor | HostValue, form: str | None) -> str:
         """What stands for `format(x, form)`, or for `repr(x)` if that is None."""

@@ -56,14 +56,28 @@ def _sizes(graph: Graph, inputs: Sequence[Array]) -> Evaluation:
     return Evaluation(found)
 
 
-def of_constants(v: Value, known: Mapping[Value, Array]) -> Array | None:
+def _rests_on(v: Value, known: Mapping[Value, Array]) -> bool:
+    """Whether no other input is read; most values of a step are close to one."""
+    stack, seen = [v], {v}
+    while stack:
+        u = stack.pop()
+        if u.is_input and u not in known:
+            return False
+        stack += [a for a in u.args if a not in seen]
+        seen.update(u.args)
+    return True
+
+
+def of_constants(v: Value, known: Mapping[Value, Array], fixing: bool = True) -> Array | None:
     """What v is, if it is computed of constants and inputs that are known alone. Sizes that it
-    depends on are fixed."""
+    depends on are fixed; without `fixing` it is not known then."""
+    if not _rests_on(v, known):
+        return None
     needed = topological([v])
     inputs = tuple(u for u in needed if u.is_input)
-    if not known.keys() >= set(inputs):
-        return None
     sizes = tuple((u.spec.shape, u.const, *u.attrs.values()) for u in needed)
+    if not fixing and unknowns(sizes):
+        return None
     fix(sizes, "the shape of a result")
     graph = Graph("constants", inputs, ("state",) * len(inputs), (v,), (None,))
     return interpret(graph, *(known[u] for u in inputs))[0]

@@ -106,3 +106,33 @@ def test_edges_are_torchs(name: str) -> None:
 def test_refused_as_by_torch(name: str) -> None:
     with pytest.raises(RuntimeError):
         REFUSED[name](graphc)
+
+
+NAMED: dict[str, Callable[[Any, Any], Any]] = {
+    "split_with_sizes": lambda T, x: (T.split_with_sizes(x, [1, 3], 1), x.split_with_sizes([2])),
+    "unsafe_chunk": lambda T, x: (T.unsafe_chunk(x, 3, dim=1), x.unsafe_chunk(2)),
+    "unsafe_split": lambda T, x: (T.unsafe_split(x, 3, 1), x.unsafe_split(1, dim=0)),
+    "unsafe_with_sizes": lambda T, x: (
+        T.unsafe_split_with_sizes(x, [1, 3], 1), x.unsafe_split_with_sizes([2])
+    ),
+    "late_signs": lambda T, x: (T.is_neg(x), x.is_neg(), [T.resolve_neg(x), x.resolve_neg()]),
+    "places": lambda T, x: (T.is_distributed(x), x.is_distributed(), T.get_device(x)),
+}  # fmt: skip
+
+
+def _plain(x: Any) -> Any:
+    return (
+        [_plain(y) for y in x] if isinstance(x, tuple | list) else getattr(x, "tolist", lambda: x)()
+    )
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_names_give_what_pytorchs_do(name: str) -> None:
+    torch: Any = pytest.importorskip("torch")
+    ours, theirs = (NAMED[name](T, T.arange(8).reshape(2, 4)) for T in (graphc, torch))
+    assert _plain(ours) == _plain(theirs)
+    if name != "places" and name != "late_signs":
+        traced = graphc.compile(lambda x: NAMED[name](graphc, x))(graphc.arange(8).reshape(2, 4))
+        assert _plain(traced) == _plain(theirs)
+    for pieces in ours[0] if isinstance(ours[0], tuple) else ():
+        pieces.add_(1)  # views, which may be written

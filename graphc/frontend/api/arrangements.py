@@ -42,11 +42,15 @@ __all__ = [
     "nansum",
     "rot90",
     "row_stack",
+    "split_with_sizes",
     "swapaxes",
     "swapdims",
     "tensor_split",
     "trapezoid",
     "trapz",
+    "unsafe_chunk",
+    "unsafe_split",
+    "unsafe_split_with_sizes",
     "vsplit",
     "vstack",
 ]
@@ -243,6 +247,30 @@ def argwhere(input: Tensor) -> Tensor:
 
 
 # ---- pieces ------------------------------------------------------------------------------------
+
+
+@public(method=True)
+def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> Pieces:
+    """Views [..., M, ...] of the sizes given, which add up to the dimension's."""
+    return shapes.split(input, list(split_sizes), dim)
+
+
+@public(method=True)
+def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0) -> Pieces:
+    """`chunk`: views [..., M, ...], of which a write to one is safe here."""
+    return shapes.chunk(input, chunks, dim)
+
+
+@public(method=True)
+def unsafe_split(tensor: Tensor, split_size: int, dim: int = 0) -> Pieces:
+    """`split` by one size: views [..., M, ...], of which a write to one is safe here."""
+    return shapes.split(tensor, split_size, dim)
+
+
+@public(method=True)
+def unsafe_split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> Pieces:
+    """`split_with_sizes`: views [..., M, ...], of which a write to one is safe here."""
+    return split_with_sizes(input, split_sizes, dim)
 
 
 @public(method=True)

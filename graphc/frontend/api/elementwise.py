@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 
 from graphc.errors import DTypeMismatch, DTypeNotImplemented, InvalidState, InvalidType, warn
+from graphc.frontend.api import creation
 from graphc.frontend.api.logic import eq, isnan, le
 from graphc.frontend.checked import required
 from graphc.frontend.dims import broadcast_shapes
@@ -264,6 +265,7 @@ def add(
     """x + alpha * y; bools add as `or`. add(x, alpha, y) is the order of old."""
     if scaled is not None:
         other, alpha = of_old("add", scaled, other)
+    input = _of_numbers(input, other)
     return binary("add", input, _scaled(input, other, alpha))
 
 
@@ -297,6 +299,7 @@ def sub(
     """x - alpha * y; sub(x, alpha, y) is the order of old."""
     if scaled is not None:
         other, alpha = of_old("sub", scaled, other)
+    input = _of_numbers(input, other)
     if bool_ in [dtype_of(v) for v in (input, other)]:
         raise DTypeMismatch("subtraction with a bool", fix="use ^ or logical_xor")
     return binary("sub", input, _scaled(input, other, alpha))
@@ -311,12 +314,19 @@ def rsub(input: Tensor, other: Operand, *, alpha: Scalar = 1) -> Tensor:
 @public(method=True, inplace=True, out=True, operators=("__mul__", "__rmul__"))
 def mul(input: Operand, other: Operand) -> Tensor:
     """x * y, of the promoted dtype; shapes broadcast. Bools multiply as `and`."""
+    input = _of_numbers(input, other)
     return binary("mul", input, other)
+
+
+def _of_numbers(input: Operand, other: Operand) -> Operand:
+    """`input`, as a tensor if both are numbers, which PyTorch takes in these functions."""
+    return input if is_tensor(input) or is_tensor(other) else creation.tensor(input)
 
 
 @public(method=True, inplace=True, out=True, operators=("__truediv__",))
 def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
     """x / y in floating point; "floor" and "trunc" keep integers integer."""
+    input = _of_numbers(input, other)
     if rounding_mode == "floor":
         return floor_divide(input, other)
     if rounding_mode == "trunc":
@@ -345,6 +355,7 @@ def rdiv(x: Tensor, y: Operand) -> Tensor:
 @public(method=True, inplace=True, out=True, operators=("__floordiv__",))
 def floor_divide(input: Operand, other: Operand) -> Tensor:
     """x / y rounded down, of the promoted dtype; DTypeMismatch for bools alone."""
+    input = _of_numbers(input, other)
     return binary("floordiv", input, other, bools=False)
 
 

@@ -14,7 +14,18 @@ from graphc.frontend.registry import public
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
-__all__ = ["conj", "fill", "is_conj", "is_same_size", "real", "resolve_conj"]
+__all__ = [
+    "conj",
+    "fill",
+    "get_device",
+    "is_conj",
+    "is_distributed",
+    "is_neg",
+    "is_same_size",
+    "real",
+    "resolve_conj",
+    "resolve_neg",
+]
 
 
 @public(attributes=("real",))
@@ -39,6 +50,30 @@ def resolve_conj(input: Tensor) -> Tensor:
 def is_conj(input: Tensor) -> bool:
     """False, of any shape: nothing is conjugated late."""
     return False
+
+
+@public(method=True)
+def resolve_neg(input: Tensor) -> Tensor:
+    """The tensor itself: nothing is negated late."""
+    return input
+
+
+@public(method=True)
+def is_neg(input: Tensor) -> bool:
+    """False, of any shape: nothing is negated late."""
+    return False
+
+
+@public(method=True)
+def is_distributed(input: Tensor) -> bool:
+    """False, of any shape: a tensor lies on one device."""
+    return False
+
+
+@public()
+def get_device(input: Tensor) -> int:
+    """The index of the GPU that holds a tensor of any shape; -1 on the CPU."""
+    return input.get_device()
 
 
 @public(method=True)

@@ -19,8 +19,8 @@ from graphc.frontend.origins import origin
 from graphc.frontend.reading import Readable
 from graphc.frontend.step.python.observers import Hook, looks_only
 from graphc.frontend.step.signature import is_record, rebuilt
-from graphc.frontend.tensor import Tensor
-from graphc.frontend.trace import Effect, Trace, refill
+from graphc.frontend.tensor import Tensor, wrapped
+from graphc.frontend.trace import Effect, Trace, paused, refill
 from graphc.ir.extent import is_unknown
 from graphc.ir.sugar import reshape
 
@@ -90,11 +90,14 @@ def computed(trace: Trace, action: Callable[..., Any], *args: Any, kind: Kind = 
     return HostValue(trace, number, kind, f"{name} of {known[0]}" if known else name)
 
 
-def read(trace: Trace, x: Tensor, how: Callable[[Tensor], Any]) -> HostValue:
-    """`how(x)`, item() or tolist(), after each call."""
+def read(trace: Trace, x: Tensor, how: Callable[[Tensor], Any]) -> Any:
+    """`how(x)`, item() or tolist(), after each call; now, if x is computed of constants alone."""
     if how is Readable.item and not is_unknown(x.numel()) and x.numel() != 1:
         what = f"a tensor with {x.numel()} elements cannot be converted to a Python number"
         raise ShapeMismatch(what, fix="index or reduce it to one element")
+    if (known := trace.known(x, fixing=False)) is not None:
+        with paused():
+            return how(wrapped(known.copy()))
     out = computed(trace, how, x, kind=KINDS[x.dtype.category] if how is Readable.item else list)
     out.origin = origin(x)
     if how is Readable.item:
