@@ -120,7 +120,7 @@ class Numbers:
             known = place in new_kwargs if isinstance(place, str) else place < len(new_args)
             if not known or number.decides:
                 continue
-            x = table[place]
+            x: Any = table[place]
             if number.kind is float and type(x) in FLOATS:
                 x = float(x)
             if type(x) is number.kind and (type(x) is float or -WIDEST <= x < WIDEST):
