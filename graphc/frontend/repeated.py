@@ -62,8 +62,9 @@ def _key(
     what it has to see. Numbers of the step are told by their values."""
     key: list[Any] = [rule, get_default_dtype()]
     for x in leaves(args):
+        kind: type = type(x)
         if isinstance(x, Tensor):
-            if x.views or x.storage.strides or not _is_ours(type(x)):
+            if x.views or x.storage.strides or not _is_ours(kind):
                 return None
             if x._spec.shape:
                 key.append(x._spec)
@@ -72,8 +73,8 @@ def _key(
                 key.append(trace.value(x))
             else:
                 return None
-        elif x is None or type(x) in (bool, int, float):
-            key.append((type(x), repr(x)))
+        elif x is None or kind in (bool, int, float):
+            key.append((kind, repr(x)))
         else:
             return None
     return tuple(key)
@@ -96,7 +97,8 @@ def _recipe(trace: Trace, tensors: Sequence[Tensor], out: Any) -> Recipe | None:
     apart = len(set(given)) == len(given) and all(trace.value(x) in values for x in made)
     if not apart or any(v.op is None or v.op.checks for v in values):
         return None
-    number, first = {v: k for k, v in enumerate(given)}, {}
+    number = {v: k for k, v in enumerate(given)}
+    first: dict[Value, Value] = {}
     for v in values:
         for a in v.args:
             first.setdefault(a, v)

@@ -36,6 +36,7 @@ class Builder:
         self.derived: float = (
             like.derived if like else 0.0
         )  # seconds that derivatives took to trace
+        self._places: dict[tuple[str, str, int, str], Where] = {}  # by the user's whole path
         self._count = 0
         self._families: dict[str, list[Any]] = {}  # by label: its first one, and how many followed
 
@@ -139,9 +140,12 @@ class Builder:
         if self.here is not None:
             return self.here
         frame = user_frame(2)
-        file = os.path.basename(frame.f_code.co_filename) if frame else ""
+        path, line = (frame.f_code.co_filename, frame.f_lineno) if frame else ("", 0)
         scope = self.scope[-1] if self.scope else (frame.f_code.co_name if frame else "")
-        at = Where(self.phase, file, frame.f_lineno if frame else 0, scope)
+        key = self.phase, path, line, scope
+        if (known := self._places.get(key)) is not None:
+            return known
+        at = self._places[key] = Where(self.phase, os.path.basename(path), line, scope)
         if at[1:] not in self.stacks:
             self.stacks[at[1:]] = user_stack(frame)
         return at
