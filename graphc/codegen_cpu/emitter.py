@@ -82,6 +82,7 @@ class Emitter:
         self.label = "entry"  # the block being filled, for phi nodes
         self.active = ""  # <lanes x i1> of the lanes that may report errors; "" for all
         self.first: list[str] = []  # what the function begins with
+        self.numbers: tuple[int, ...] = ()  # arguments that are known while the code is made
         self.last: list[Callable[[], None]] = []  # what it ends with
         self.kept: dict[str, str] = {}  # what is kept through it, by what it is for
         self._names = 0

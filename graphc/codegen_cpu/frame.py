@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from graphc.codegen_cpu.emitter import Emitter, Vec
-from graphc.codegen_cpu.integers import Int, Integers, parts
+from graphc.codegen_cpu.integers import Int, Integers, Known, parts
 from graphc.codegen_cpu.memory import ZEROS
 from graphc.codegen_cpu.scalar import from_memory, in_memory
 from graphc.codegen_cpu.target import LINE_BYTES
@@ -34,9 +34,16 @@ class Frame(Integers):
     """The argument block of `kernel`, read once at the entry of its function.
 
     `nest`: the axes as loops go over them, outermost first, if other than the kernel's order.
+    `numbers`: literals of the kernel that are arguments of its code, behind all others.
     """
 
-    def __init__(self, e: Emitter, kernel: Kernel, nest: Sequence[Axis] | None = None) -> None:
+    def __init__(
+        self,
+        e: Emitter,
+        kernel: Kernel,
+        nest: Sequence[Axis] | None = None,
+        numbers: Sequence[int] = (),
+    ) -> None:
         super().__init__(e, {name: f"%n{k}" for k, name in enumerate(kernel.sizes)})
         self.dtypes = {b.name: b.dtype for b in kernel.buffers}
         written = {b.alias for b in kernel.buffers if b.access != "r"}
@@ -49,9 +56,9 @@ class Frame(Integers):
         self._terms: dict[int, list[tuple[str, Int]]] = {}
         self._room = 0  # bytes of the thread's room that are taken
         self._kept: list[Affine] = []  # what `_terms` knows by its id
-        self._prologue(kernel)
+        self._prologue(kernel, numbers)
 
-    def _prologue(self, kernel: Kernel) -> None:
+    def _prologue(self, kernel: Kernel, numbers: Sequence[int]) -> None:
         e, at = self.e, 1  # cell 0 points to the error cell
 
         def argument(t: str) -> str:
@@ -69,6 +76,9 @@ class Frame(Integers):
             raw = e.value(argument(str(in_memory(scalar.dtype, 1))))
             value = from_memory(e, scalar.dtype, 1, raw)
             self.arguments[scalar.name] = Value(scalar.dtype, [value], False)
+        for number in numbers:
+            self.named[number] = Known(e.value(argument("i64")), number)
+        e.numbers = tuple(numbers)
         self.past = self._past(kernel)
         if any(isinstance(s, Load) for s in kernel.statements()):
             e.do(f"%zeros = alloca [{ZEROS} x i8], align 64")

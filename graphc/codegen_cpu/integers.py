@@ -7,11 +7,23 @@ instruction is computed once where it dominates (`Emitter.once`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from graphc.codegen_cpu.emitter import Emitter, Vec, literal
 from graphc.ir.kernel import Size
+
+
+class Known(str):
+    """The name of an i64 value that is known while code is made, and an argument of it."""
+
+    __slots__ = ("value",)
+    value: int
+
+    def __new__(cls, name: str, value: int) -> Known:
+        made = super().__new__(cls, name)
+        made.value = value
+        return made
 
 
 class Sum(NamedTuple):
@@ -31,6 +43,14 @@ def parts(x: Int) -> tuple[str, int]:
     return ("", x) if isinstance(x, int) else (x, 0)
 
 
+def value_of(x: Int) -> int | None:
+    """What a decision may count on."""
+    name, number = parts(x)
+    if not name:
+        return number
+    return name.value + number if isinstance(name, Known) else None
+
+
 def joined(name: str, number: int) -> Int:
     return Sum(name, number) if name and number else name or number
 
@@ -41,9 +61,15 @@ class Integers:
     def __init__(self, e: Emitter, sizes: Mapping[str, str]) -> None:
         self.e = e
         self.sizes = sizes  # the SSA name of each size argument
+        self.named: dict[int, Known] = {}  # literals that are arguments
 
     def size(self, size: Size) -> Int:
-        return size if isinstance(size, int) else self.sizes[size]
+        return self.named.get(size, size) if isinstance(size, int) else self.sizes[size]
+
+    def _computed(self, text: str, value: int | None) -> str:
+        """An instruction's result; its value, where that is known."""
+        name = self.e.once(text)
+        return name if value is None else Known(name, value)
 
     def text(self, x: Int) -> str:
         """`x` as an operand."""
@@ -57,7 +83,8 @@ class Integers:
     def add(self, x: Int, y: Int) -> Int:
         (name, number), (other, more) = parts(x), parts(y)
         if name and other:
-            name, other = self.e.once(f"add i64 {name}, {other}"), ""
+            value = _both(name, other, int.__add__)
+            name, other = self._computed(f"add i64 {name}, {other}", value), ""
         return joined(name or other, number + more)
 
     def sub(self, x: Int, y: Int) -> Int:
@@ -66,7 +93,8 @@ class Integers:
             return joined(name, number - less)
         if name == other:
             return number - less
-        return joined(self.e.once(f"sub i64 {name or 0}, {other}"), number - less)
+        value = _both(name or 0, other, int.__sub__)
+        return joined(self._computed(f"sub i64 {name or 0}, {other}", value), number - less)
 
     def mul(self, x: Int, y: Int) -> Int:
         if isinstance(x, int):
@@ -75,10 +103,12 @@ class Integers:
         if isinstance(y, int):
             if not name or y in (0, 1):
                 return x if y == 1 else number * y if not name else 0
-            return joined(self.e.once(f"mul i64 {name}, {y}"), number * y)
+            value = _both(name, y, int.__mul__)
+            return joined(self._computed(f"mul i64 {name}, {y}", value), number * y)
         if number and not parts(y)[1]:  # (a + k) * b = a * b + k * b
             return self.add(self.mul(name, y), self.mul(y, number))
-        return self.e.once(f"mul i64 {self.text(x)}, {self.text(y)}")
+        value = _both(x, y, int.__mul__)
+        return self._computed(f"mul i64 {self.text(x)}, {self.text(y)}", value)
 
     def product(self, factors: Iterable[Int]) -> Int:
         result: Int = 1
@@ -90,12 +120,18 @@ class Integers:
         """x // y of non-negative x and positive y."""
         if isinstance(x, int) and isinstance(y, int):
             return x // y
-        return x if y == 1 else self.e.once(f"udiv i64 {self.text(x)}, {self.text(y)}")
+        value = _both(x, y, int.__floordiv__)
+        if y == 1 or value in (0, 1):
+            return x if y == 1 else value or 0
+        return self._computed(f"udiv i64 {self.text(x)}, {self.text(y)}", value)
 
     def rem(self, x: Int, y: Int) -> Int:
         if isinstance(x, int) and isinstance(y, int):
             return x % y
-        return 0 if y == 1 else self.e.once(f"urem i64 {self.text(x)}, {self.text(y)}")
+        value = _both(x, y, int.__mod__)
+        if y == 1 or value == 0:
+            return 0
+        return self._computed(f"urem i64 {self.text(x)}, {self.text(y)}", value)
 
     def ceil_div(self, x: Int, y: int) -> Int:
         return self.div(self.add(x, y - 1), y)
@@ -103,13 +139,13 @@ class Integers:
     # ---- comparing -----------------------------------------------------------------------------
 
     def least(self, x: Int, y: Int) -> Int:
-        if isinstance(x, int) and isinstance(y, int):
-            return min(x, y)
+        if (first := _both(x, y, int.__le__)) is not None:
+            return x if first else y
         return self.select(self.less(x, y), x, y)
 
     def most(self, x: Int, y: Int) -> Int:
-        if isinstance(x, int) and isinstance(y, int):
-            return max(x, y)
+        if (first := _both(x, y, int.__ge__)) is not None:
+            return x if first else y
         return self.select(self.less(x, y), y, x)
 
     def select(self, condition: str, x: Int, y: Int) -> Int:
@@ -119,13 +155,13 @@ class Integers:
 
     def less(self, x: Int, y: Int) -> str:
         """i1 or the literals `true`, `false`."""
-        if isinstance(x, int) and isinstance(y, int):
-            return str(x < y).lower()
+        if (holds := _both(x, y, int.__lt__)) is not None:
+            return str(bool(holds)).lower()
         return self.e.once(f"icmp slt i64 {self.text(x)}, {self.text(y)}")
 
     def equal(self, x: Int, y: Int) -> str:
-        if isinstance(x, int) and isinstance(y, int):
-            return str(x == y).lower()
+        if (holds := _both(x, y, int.__eq__)) is not None:
+            return str(bool(holds)).lower()
         return self.e.once(f"icmp eq i64 {self.text(x)}, {self.text(y)}")
 
     def both(self, x: str, y: str, t: Vec | None = None) -> str:
@@ -164,6 +200,12 @@ class Integers:
             return first_lanes(count, lanes) or literal(True, Vec("i1", lanes))
         t = Vec("i64", lanes)
         return self.e.once(f"icmp slt {t} {iota(t)}, {self.spread(count, lanes)}")
+
+
+def _both(x: Int, y: Int, of: Callable[[int, int], int]) -> int | None:
+    """A function of two values that are known."""
+    a, b = value_of(x), value_of(y)
+    return None if a is None or b is None else of(a, b)
 
 
 def iota(t: Vec, step: int = 1) -> str:

@@ -19,16 +19,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from graphc.codegen_cpu.jit import LLVM_LOCK, Loaded, load_objects, processor_of
 from graphc.codegen_cpu.llvm import VERSION
 from graphc.codegen_cpu.target import Target
 from graphc.codegen_cpu.workers import Work, Workers, start_early
+from graphc.ir.cpu_abi import Function
 from graphc.ir.kernel import Kernel
 
+if TYPE_CHECKING:
+    from graphc.codegen_cpu.module import Module
+
 RECENT_BYTES = 1 << 18  # of object code that stays mapped when nothing uses it
-NO_CODE = 0, None
+NO_CODE = Function(0), None
 CHECKED = "; every access checked\n"  # before the text of a kernel: another function
 
 
@@ -66,8 +70,26 @@ class Functions(list[int]):
 class Place(NamedTuple):
     """Where a kernel's code is while it is mapped."""
 
-    address: int
+    function: Function
     code: weakref.ref[Loaded]
+
+
+class Made(NamedTuple):
+    """A kernel's code: object code that may be others', too, its function there, its numbers."""
+
+    symbol: str
+    numbers: tuple[int, ...]
+    code: bytes
+
+    def packed(self) -> bytes:
+        head = " ".join((self.symbol, *map(str, self.numbers)))
+        return head.encode() + b"\n" + self.code
+
+    @staticmethod
+    def unpacked(data: bytes) -> Made:
+        head, _, code = data.partition(b"\n")
+        symbol, *numbers = head.decode().split(" ")
+        return Made(symbol, tuple(map(int, numbers)), code)
 
 
 class KernelLibrary:
@@ -76,7 +98,7 @@ class KernelLibrary:
     def __init__(self, target: Target, cache: Cache | None = None) -> None:
         self.target = target
         self.compiled = 0  # kernels that LLVM compiled
-        self.hits = 0  # kernels found on disk
+        self.hits = 0  # kernels found on disk, or whose code another one has
         self.told: Callable[[int, int], None] | None = None  # of kernels done, of how many
         self.seconds = 0.0  # spent in looking up, compiling and loading
         self._cache = cache
@@ -104,13 +126,13 @@ class KernelLibrary:
         self._keep(code)
         return Functions((found.get(prefix + k.key(), NO_CODE)[0] for k in kernels), code)
 
-    def mapped(self, wanted: Iterable[str]) -> dict[str, tuple[int, Loaded]]:
+    def mapped(self, wanted: Iterable[str]) -> dict[str, tuple[Function, Loaded]]:
         """Those kernels whose code is in memory, which it is while this result lives."""
         found = {}
         for key in wanted:
             place = self._places.get(key)
             if place is not None and (code := place.code()) is not None:
-                found[key] = place.address, code
+                found[key] = place.function, code
         return found
 
     def _keep(self, code: Sequence[Loaded]) -> None:
@@ -152,22 +174,22 @@ class KernelLibrary:
         self.hits += found
         self.compiled += not found
 
-    def _add(self, missing: dict[str, Kernel], checked: bool) -> dict[str, tuple[int, Loaded]]:
-        from graphc.codegen_cpu.module import symbol
-
+    def _add(self, missing: dict[str, Kernel], checked: bool) -> dict[str, tuple[Function, Loaded]]:
         if not missing:
             return {}
         if self._batch is not None and self._batch.checked == checked:
-            objects = self._batch.objects(missing)
+            codes = self._batch.codes(missing)
         else:
             with self._ahead(checked) as batch:
-                objects = batch.objects(missing)
-        loaded = load_objects(objects, self.target)
+                codes = batch.codes(missing)
+        loaded = load_objects(
+            list(dict.fromkeys(made.code for made in codes.values())), self.target
+        )
         for key in [key for key, place in self._places.items() if place.code() is None]:
             del self._places[key]
-        made = {key: (loaded.address(symbol(k, checked)), loaded) for key, k in missing.items()}
-        self._places |= {key: Place(at, weakref.ref(loaded)) for key, (at, _) in made.items()}
-        return made
+        at = {key: Function(loaded.address(m.symbol), m.numbers) for key, m in codes.items()}
+        self._places |= {key: Place(function, weakref.ref(loaded)) for key, function in at.items()}
+        return {key: (function, loaded) for key, function in at.items()}
 
     @contextmanager
     def ahead(self, checked: bool, kernels: int) -> Iterator[Batch]:
@@ -193,7 +215,8 @@ class Batch:
     def __init__(self, library: KernelLibrary, workers: Workers, checked: bool) -> None:
         self.checked = checked
         self._library, self._workers = library, workers
-        self._begun: dict[str, Work | bytes] = {}
+        self._texts: dict[str, Work | bytes] = {}  # by the text
+        self._begun: dict[str, Made | Module] = {}  # by the kernel's
 
     def prepare(self, kernels: int) -> None:
         """Kernels will come, and the disk does not have them."""
@@ -203,35 +226,58 @@ class Batch:
         """Look for it on disk, else have it compiled."""
         key = CHECKED * self.checked + kernel.key()
         if kernel.kind != "routine" and not self._library.mapped([key]):
-            self._begin(key, lambda: self._text(kernel))
+            self._begin(key, kernel)
+
+    def _begin(self, key: str, kernel: Kernel) -> None:
+        if key in self._begun:
+            return
+        found = self._library.stored(key)
+        self._begun[key] = Made.unpacked(found) if found else self._emitted(kernel)
+
+    def _emitted(self, kernel: Kernel) -> Module:
+        from graphc.codegen_cpu.module import emit_shared
+
+        module = emit_shared(kernel, self._library.target, self.checked)
+        if module.numbers:  # others may have had it compiled
+            self.begin_text(module.text)
+        elif module.text not in self._texts:
+            self._texts[module.text] = self._workers.add(module.text)
+        return module
 
     def begin_text(self, text: str) -> None:
         """The same for a module of LLVM text."""
-        self._begin(text, lambda: text)
+        if text not in self._texts:
+            found = self._library.stored(text)
+            self._texts[text] = self._workers.add(text) if found is None else found
 
-    def _begin(self, key: str, text: Callable[[], str]) -> None:
-        if key not in self._begun:
-            found = self._library.stored(key)
-            self._begun[key] = self._workers.add(text()) if found is None else found
+    def code(self, text: str, keep: bool = True) -> bytes:
+        """Object code of a text that was begun; what is new goes to the disk, if that is to keep
+        it."""
+        work = self._texts[text]
+        if isinstance(work, bytes):
+            return work
+        self._texts[text] = code = work.code()
+        return self._library.store(text, code) if keep else code
 
-    def _text(self, kernel: Kernel) -> str:
-        from graphc.codegen_cpu.module import emit_kernel
+    def _made(self, key: str) -> Made:
+        """A kernel's code, which is counted."""
+        begun = self._begun[key]
+        if isinstance(begun, Made):
+            self._library.count(found=True)
+            return begun
+        text, symbol, numbers = begun
+        self._library.count(found=isinstance(self._texts[text], bytes))
+        made = self._begun[key] = Made(symbol, numbers, self.code(text, keep=bool(numbers)))
+        self._library.store(key, made.packed())
+        return made
 
-        return emit_kernel(kernel, self._library.target, self.checked)
-
-    def code(self, key: str) -> bytes:
-        """Object code of what was begun; what is new goes to the disk."""
-        work = self._begun[key]
-        return work if isinstance(work, bytes) else self._library.store(key, work.code())
-
-    def objects(self, wanted: Mapping[str, Kernel]) -> list[bytes]:
-        """Object code of each, in order."""
-        for kernel in wanted.values():
-            self.begin(kernel)
-        library, objects = self._library, []
+    def codes(self, wanted: Mapping[str, Kernel]) -> dict[str, Made]:
+        """The code of each, in order."""
+        for key, kernel in wanted.items():
+            self._begin(key, kernel)
+        library, codes = self._library, dict[str, Made]()
         for key in wanted:
-            library.count(found=isinstance(self._begun[key], bytes))
-            objects.append(self.code(key))
+            codes[key] = self._made(key)
             if library.told is not None:
-                library.told(len(objects), len(wanted))
-        return objects
+                library.told(len(codes), len(wanted))
+        return codes

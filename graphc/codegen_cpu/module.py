@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from graphc.codegen_cpu import attention, bounds, winograd
 from graphc.codegen_cpu.contract import contraction
@@ -33,11 +34,10 @@ def emit_module(kernels: Sequence[Kernel], target: Target, checked: bool = False
         e = bounds.checked(e, kernel) if checked else e
         functions[name] = e.function(name)
         declarations |= e.declarations
-    head = f'target triple = "{target.triple}"'
-    return "\n\n".join([head, *functions.values(), "\n".join(sorted(declarations)), ""])
+    return _module(target, [*functions.values()], declarations)
 
 
-def _emit(kernel: Kernel, target: Target) -> Emitter:
+def _emit(kernel: Kernel, target: Target, shared: bool = False) -> Emitter:
     """By the first template that takes the kernel; the last takes every one."""
     if winograd.supports(kernel, target):
         return winograd.emit(kernel, target)
@@ -46,9 +46,34 @@ def _emit(kernel: Kernel, target: Target) -> Emitter:
     fits = contraction.supports(kernel, target)
     if kernel.partials and not fits:
         raise InternalError(f"{kernel.name} has partial results, but no tiles to find them")
-    return contraction.emit(kernel, target) if fits else loops.emit(kernel, target)
+    return contraction.emit(kernel, target, shared) if fits else loops.emit(kernel, target)
 
 
 def emit_kernel(kernel: Kernel, target: Target, checked: bool = False) -> str:
     """A module of one kernel."""
     return emit_module([kernel], target, checked)
+
+
+class Module(NamedTuple):
+    """The text of a kernel's code, the name of its function, and the numbers that this takes behind
+    the other arguments."""
+
+    text: str
+    symbol: str
+    numbers: tuple[int, ...] = ()
+
+
+def emit_shared(kernel: Kernel, target: Target, checked: bool = False) -> Module:
+    """A module that may be that of other kernels, too, whose numbers are others."""
+    if checked:
+        return Module(emit_kernel(kernel, target, checked), symbol(kernel, checked))
+    e = _emit(kernel, target, shared=True)
+    name = symbol(kernel)
+    if e.numbers:
+        name = "s_" + hashlib.blake2b(e.function("").encode(), digest_size=16).hexdigest()
+    return Module(_module(target, [e.function(name)], e.declarations), name, e.numbers)
+
+
+def _module(target: Target, functions: Sequence[str], declarations: set[str]) -> str:
+    head = f'target triple = "{target.triple}"'
+    return "\n\n".join([head, *functions, "\n".join(sorted(declarations)), ""])

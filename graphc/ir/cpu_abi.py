@@ -2,9 +2,9 @@
 
 A cell is 8 bytes. A kernel is `void k(cells* args, i64 tid, i64 nthreads, bytes* room)`. Its block
 holds a pointer to the error cell, then a pointer per buffer, an i64 per size, and a cell per scalar
-with the scalar's bits in its low bytes (integers extended to 64 bits). Where bounds are checked,
-the bytes of each buffer follow. The room is its thread's own, ROOM_BYTES from the start of a page,
-for what is too large for a stack.
+with the scalar's bits in its low bytes (integers extended to 64 bits). Then come the numbers that
+its code takes (`Function`) or, where bounds are checked, the bytes of each buffer. The room is its
+thread's own, ROOM_BYTES from the start of a page, for what is too large for a stack.
 """
 
 from __future__ import annotations
@@ -97,6 +97,21 @@ RESULT_SET = {
 }  # fmt: skip
 RAN, OPEN = 1, 0  # what starting a latched program gives, or MOVED
 RUNNING, LEFT = 1, 2  # of an engine's `busy` cell: 0; in native code; a latch has left a job open
+
+
+class Function(int):
+    """The address of a kernel's code, and what numbers it has where kernels share that code."""
+
+    numbers: tuple[int, ...]
+
+    def __new__(cls, address: int, numbers: tuple[int, ...] = ()) -> Function:
+        made = super().__new__(cls, address)
+        made.numbers = numbers
+        return made
+
+
+def numbers_of(function: int) -> tuple[int, ...]:
+    return function.numbers if isinstance(function, Function) else ()
 
 
 @dataclass(frozen=True, slots=True)

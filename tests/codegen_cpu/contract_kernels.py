@@ -220,7 +220,9 @@ class Compiled:
 
     def __init__(self, case: Case, target: Target, emit: Emit = contraction.emit) -> None:
         self.case = case
-        code = compile_module(module_text(case.kernel, target, emit), target)
+        e = emit(case.kernel, target)
+        self.numbers = e.numbers
+        code = compile_module(text_of(e, target), target)
         self.loaded = load_objects([code], target)
         kind = ctypes.CFUNCTYPE(
             None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p
@@ -238,6 +240,7 @@ class Compiled:
         for s in kernel.scalars:
             raw = np.asarray(self.case.scalars[s.name], s.dtype.numpy).tobytes()
             cells.append(int.from_bytes(raw, "little"))
+        cells += self.numbers
         cells += [_memory(inside, b).nbytes for b in kernel.buffers]  # for code that checks bounds
         block = np.array(cells, np.int64)
         for tid in range(threads):
@@ -254,6 +257,9 @@ def _memory(arrays: dict[str, Array], buffer: Buffer) -> Array:
 
 
 def module_text(kernel: Kernel, target: Target, emit: Emit = contraction.emit) -> str:
-    e = emit(kernel, target)
+    return text_of(emit(kernel, target), target)
+
+
+def text_of(e: Emitter, target: Target) -> str:
     declarations = "\n".join(sorted(e.declarations))
     return f'target triple = "{target.triple}"\n{declarations}\n{e.function("k")}\n'

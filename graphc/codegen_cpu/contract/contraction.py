@@ -22,6 +22,7 @@ from dataclasses import replace
 
 from graphc.codegen_cpu.contract.choice import Rows
 from graphc.codegen_cpu.contract.epilogue import Epilogue
+from graphc.codegen_cpu.contract.family import numbers
 from graphc.codegen_cpu.contract.grid import Dim, Place, known_count
 from graphc.codegen_cpu.contract.microkernel import (
     Site,
@@ -42,7 +43,7 @@ from graphc.codegen_cpu.contract.sharing import own_rows, share, threads_for
 from graphc.codegen_cpu.contract.zeros import inside
 from graphc.codegen_cpu.emitter import Emitter, Vec, literal
 from graphc.codegen_cpu.frame import Frame
-from graphc.codegen_cpu.integers import Int, first_lanes, iota
+from graphc.codegen_cpu.integers import Int, first_lanes, iota, value_of
 from graphc.codegen_cpu.statements import Statements
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import PART, Axis, Kernel
@@ -55,11 +56,11 @@ def supports(kernel: Kernel, target: Target) -> bool:
     return plan(kernel, target) is not None
 
 
-def emit(kernel: Kernel, target: Target) -> Emitter:
-    """The body of the kernel's function."""
+def emit(kernel: Kernel, target: Target, shared: bool = False) -> Emitter:
+    """The body of the kernel's function; `shared` with kernels of other sizes, if it may be."""
     chosen = plan(kernel, target)
     assert chosen is not None
-    frame = Frame(Emitter(), kernel)
+    frame = Frame(Emitter(), kernel, numbers=numbers(chosen) if shared else ())
     _for_samples(frame, chosen, Statements(frame, kernel, uses(kernel)))()
     frame.e.leave()
     return frame.e
@@ -194,7 +195,8 @@ class _Nest:
         """Whether a tile may reach beyond its axis; vectors of lanes are masked instead."""
         if dim.block == 1 or (self.plan.how == "lanes" and dim.axis == self.plan.lane):
             return False
-        return not isinstance(dim.extent, int) or dim.extent % dim.block != 0
+        extent = value_of(dim.extent)
+        return extent is None or extent % dim.block != 0
 
     # ---- groups and chunks -----------------------------------------------------------------
 
@@ -266,7 +268,7 @@ class _Nest:
             return
         with self.e.loop("0", self.frame.text(extent), size, "chunk") as i:
             count: Int = size
-            if not isinstance(extent, int) or extent % size:
+            if (n := value_of(extent)) is None or n % size:
                 count = self.frame.least(size, self.frame.sub(extent, i))
             inner = [Span(a.name, self.extent[a.name]) for a in reduced[depth + 1 :]]
             body(origin | {name: i}, [Span(name, count), *inner])
@@ -278,7 +280,7 @@ class _Nest:
         lane = self.plan.lane.name
         extent = self.extent[lane]
         left = self.frame.sub(extent, place.index[lane])
-        if isinstance(extent, int) and extent % self.plan.width == 0:
+        if (n := value_of(extent)) is not None and n % self.plan.width == 0:
             left = self.plan.width
         source = self._bases(self.plan.vector, place.index | origin)
         to = self.panel.at(origin if self.plan.chunk is None else {})

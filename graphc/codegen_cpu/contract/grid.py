@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from graphc.codegen_cpu.integers import Int
+from graphc.codegen_cpu.integers import Int, value_of
 from graphc.ir.kernel import Axis
 
 
@@ -20,8 +20,9 @@ class Dim:
 
 def known_count(dim: Dim) -> int:
     """Tiles along a dimension of literal extent."""
-    assert isinstance(dim.count, int)
-    return dim.count
+    count = value_of(dim.count)
+    assert count is not None
+    return count
 
 
 @dataclass(frozen=True, slots=True)

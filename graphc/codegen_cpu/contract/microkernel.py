@@ -28,7 +28,7 @@ from graphc.codegen_cpu.contract.operands import Bases, Stream, evaluate, moved
 from graphc.codegen_cpu.contract.plan import STRIP_STEPS, Plan
 from graphc.codegen_cpu.emitter import Vec, literal
 from graphc.codegen_cpu.frame import Frame
-from graphc.codegen_cpu.integers import Int
+from graphc.codegen_cpu.integers import Int, value_of
 from graphc.ir.kernel_contraction import Operand
 
 WIDE_TILE = 16  # sums; more than this need no unrolling to hide a loop's overhead
@@ -169,7 +169,7 @@ class _Reduction:
                 self._strips(spans, level + 1, cut, x, y, nothing)
                 return
             count: Int = size
-            if not isinstance(span.count, int) or span.count % size:
+            if (n := value_of(span.count)) is None or n % size:
                 count = frame.least(size, frame.sub(span.count, i))
             sums = self.nest([Span(span.axis, count), *spans[level + 1 :]], x, y, nothing)
             for k, value in enumerate(sums):
@@ -254,13 +254,17 @@ class _Reduction:
             return f.e.carried_loop(*text, size, carried, go)
 
         unroll = fold * self._unroll(rows, count, len(sums))
-        if isinstance(count, int) and count <= unroll:
-            return trip(0, sums, count)
+        known = value_of(count)
+        if known is not None and known <= unroll:
+            return trip(0, sums, known)
         done: Int = 0
         for size in sorted({unroll, fold, 1}, reverse=True):
             whole = f.mul(f.div(count, size), size)
-            if isinstance(count, int) and isinstance(done, int) and 0 < done < count:
-                return trip(done, sums, count - done)
+            at = value_of(done)
+            if known is not None and at is not None and 0 < at < known:
+                return trip(done, sums, known - at)
+            if known is not None and known % size == 0:
+                whole = count
             if whole != done:
                 sums, done = loop(done, whole, size), whole
         return sums
@@ -268,10 +272,11 @@ class _Reduction:
     def _unroll(self, rows: Stream, count: Int, sums: int) -> int:
         """Steps of the innermost loop to write out in one trip."""
         most = 2 if sums > WIDE_TILE else 4
-        if isinstance(count, int):
-            count = -(-count // self.plan.fold)
-            parts = [u for u in range(most, 1, -1) if count % u == 0]
-            most = count if count <= FLAT else (parts or [most])[0]
+        known = value_of(count)
+        if known is not None:
+            steps = -(-known // self.plan.fold)
+            parts = [u for u in range(most, 1, -1) if steps % u == 0]
+            most = steps if steps <= FLAT else (parts or [most])[0]
         # LLVM keeps a value that two steps load (the pixels under neighbouring taps) in a
         # register between them; when there are not enough, that costs spills.
         shared = most * len(rows.cells) - rows.distinct(most, self.plan.fold)

@@ -18,7 +18,7 @@ from graphc.codegen_cpu.contract.operands import Bases, evaluate, moved
 from graphc.codegen_cpu.contract.plan import SIDE, Plan
 from graphc.codegen_cpu.emitter import Vec
 from graphc.codegen_cpu.frame import Frame
-from graphc.codegen_cpu.integers import Int
+from graphc.codegen_cpu.integers import Int, value_of
 from graphc.ir.kernel import Affine, Load
 from graphc.ir.kernel_contraction import Operand
 from graphc.ir.types import bf16
@@ -39,7 +39,7 @@ class Panel:
         counts[-1] += counts[-1] % fold
         # A transposing copy writes whole squares, which may end past the last row.
         room = (math.prod(counts) // fold + self.side) * plan.width
-        frame.buffers[PANEL] = place = frame.scratch(room, self.t)
+        frame.buffers[PANEL] = place = frame.scratch(1 << (room - 1).bit_length(), self.t)
         self.bases: Bases = {PANEL: place}  # of this panel: a kernel may have one for few samples
         names = [a.name for a in plan.contraction.reduced][-len(counts) :]
         strides = [math.prod(counts[k + 1 :]) * plan.width for k in range(len(counts))]
@@ -134,7 +134,7 @@ class Panel:
             starts = [f.pointer(source[load.name], f.mul(p, stride), load.dtype) for p in points]
             with self.e.loop("0", f.text(count), points_a_side, "square") as i:
                 mask = ""
-                if not isinstance(count, int) or count % points_a_side:
+                if (n := value_of(count)) is None or n % points_a_side:
                     mask = f.below(f.sub(count, i), points_a_side)
                 pieces = [self._piece(load, start, i, points_a_side, mask) for start in starts]
                 rows = [self._join(pieces[k::side], side) for k in range(side)]

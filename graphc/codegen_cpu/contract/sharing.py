@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from graphc.codegen_cpu.contract.plan import Plan
 from graphc.codegen_cpu.frame import Frame
-from graphc.codegen_cpu.integers import Int
+from graphc.codegen_cpu.integers import Int, value_of
 
 TINY_MACS = 20_000  # below this a second thread costs more than it gives
 
@@ -49,11 +49,12 @@ def own_rows(f: Frame, p: Plan, inside: Int, panels: Int, threads: Int) -> OwnRo
     one thread with more tiles than an even share has.
     """
     rows = p.rows[0].axis.extent
-    assert isinstance(rows, int) and isinstance(inside, int)
+    tiles = value_of(inside)
+    assert isinstance(rows, int) and tiles is not None
     most = f.mul(_part(f, inside, threads), panels)
     even = f.less(most, f.add(_part(f, f.mul(inside, panels), threads), 1))
     few = f.less(f.size(p.lane.extent), rows + 1)
-    several = f.both(f.less(1, threads), f.less(threads, inside + 1))
+    several = f.both(f.less(1, threads), f.less(threads, tiles + 1))
     low, high = share(f, inside, threads)
     return OwnRows(f, f.both(f.both(few, even), several), low, high)
 

@@ -13,7 +13,7 @@ from graphc import config
 from graphc.codegen_cpu.describe import describe
 from graphc.codegen_cpu.jit import LLVM_LOCK, assembly
 from graphc.codegen_cpu.library import Functions, KernelLibrary
-from graphc.codegen_cpu.module import emit_kernel
+from graphc.codegen_cpu.module import emit_shared
 from graphc.codegen_cpu.profile import profile
 from graphc.codegen_cpu.target import Target
 from graphc.frontend.places import Place
@@ -211,7 +211,7 @@ def _note_exact() -> None:
 @lru_cache(maxsize=1)
 def _llvm(kernel: Kernel, target: Target) -> str:
     """Whoever looks at one level often looks at the next."""
-    return emit_kernel(kernel, target)
+    return emit_shared(kernel, target).text
 
 
 @lru_cache(maxsize=1)

@@ -21,6 +21,7 @@ from graphc.ir.cpu_abi import (
     ENTRY_CELLS,
     HOST,
     PAIR_BYTES,
+    numbers_of,
     scalar_bits,
 )
 from graphc.ir.program import Launch, Program, Slot
@@ -44,14 +45,15 @@ class Binding:
         first = PAIR_BYTES // CELL_BYTES  # the error cell has a line of its own
         table = first + self.counts["scalar"]
         blocks = table + ENTRY_CELLS * len(program.launches)
-        width = sum(self._block_cells(launch) for launch in program.launches)
+        launches = list(zip(program.launches, functions, strict=True))
+        width = sum(self._block_cells(*each) for each in launches)
         self.cells = aligned_cells(blocks + width)
         self.address: int = self.cells.ctypes.data
         self.scalars_at, self.table_at = first, table
         self._places: dict[str, list[tuple[int, int]]] = {s: [] for s in ("arena", "state", "call")}
         self.blocks: list[int] = []  # of each launch, the cell where its arguments begin
         at = blocks
-        for i, (launch, function) in enumerate(zip(program.launches, functions, strict=True)):
+        for i, (launch, function) in enumerate(launches):
             resumes = i > 0 and program.launches[i - 1].kernel.call is not None
             flags = BARRIER if launch.barrier or resumes else 0
             if (i == program.commit or checked) and i > 0:
@@ -62,8 +64,8 @@ class Binding:
             row = table + ENTRY_CELLS * i
             self.cells[row : row + ENTRY_CELLS] = function, self.at(at), flags, 0
             self.blocks.append(at)
-            self._fill(at, launch, [slots[name] for name in launch.slots])
-            at += self._block_cells(launch)
+            self._fill(at, launch, function, [slots[name] for name in launch.slots])
+            at += self._block_cells(launch, function)
         self.arena, self.state, self.call = (
             np.array(self._places[s], np.int64).reshape(-1, 2) for s in ("arena", "state", "call")
         )
@@ -78,7 +80,7 @@ class Binding:
     def bind_state(self, pointers: Sequence[int]) -> None:
         self.cells[self.state[:, 0]] = np.array(pointers, np.int64)[self.state[:, 1]]
 
-    def _fill(self, at: int, launch: Launch, slots: Sequence[Slot]) -> None:
+    def _fill(self, at: int, launch: Launch, function: int, slots: Sequence[Slot]) -> None:
         """Write one argument block, noting the pointers that come later."""
         self.cells[at] = self.address
         for cell, slot in enumerate(slots, at + 1):
@@ -92,9 +94,10 @@ class Binding:
         kernel = launch.kernel
         numbers = [scalar_bits(v, a.dtype) for v, a in zip(launch.scalars, kernel.scalars)]
         extents = [s.size_bytes for s in slots] if self._checked else []
-        rest = [*launch.sizes, *numbers, *extents]
-        self.cells[at + 1 + len(slots) : at + self._block_cells(launch)] = rest
+        rest = [*launch.sizes, *numbers, *numbers_of(function), *extents]
+        self.cells[at + 1 + len(slots) : at + self._block_cells(launch, function)] = rest
 
-    def _block_cells(self, launch: Launch) -> int:
+    def _block_cells(self, launch: Launch, function: int) -> int:
         buffers = len(launch.slots) * (2 if self._checked else 1)
-        return 1 + buffers + len(launch.sizes) + len(launch.scalars)
+        others = len(launch.sizes) + len(launch.scalars) + len(numbers_of(function))
+        return 1 + buffers + others
