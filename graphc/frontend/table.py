@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from types import CodeType
 from typing import Any, NamedTuple
 
 from graphc.frontend import trace as tracing
+
+FOLLOWED: set[CodeType] = set()  # code of libraries that is watched as a user's is
 
 
 class Table(dict[Any, Any]):

@@ -6,13 +6,18 @@ Slots in a plain dict that it put into `state` keep their memory, as those in th
 
 from __future__ import annotations
 
+import inspect
+from types import FunctionType
 from typing import Any
 
-from graphc.frontend.table import Table, changing
+from graphc.frontend.table import FOLLOWED, Table, changing
 
 
 def follow(optimizer: Any) -> None:
-    """Before a `step` that graphc does not know."""
+    """Before a `step` that graphc does not know; a library's is watched as a user's is."""
+    step = inspect.unwrap(type(optimizer).step)
+    if isinstance(step, FunctionType):
+        FOLLOWED.add(step.__code__)
     for slots in optimizer.state.values():
         if isinstance(slots, dict) and not isinstance(slots, Table):
             changing(slots)

@@ -17,6 +17,7 @@ from types import CodeType
 from typing import Any
 
 from graphc.errors import PACKAGE, is_own
+from graphc.frontend.table import FOLLOWED
 
 LIBRARIES = tuple(
     sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
@@ -97,6 +98,8 @@ def whose(file: str) -> str:
 def whose_code(code: CodeType, space: dict[str, Any]) -> str:
     """USERS, LIBRARY or OWN; code without a file (of a dataclass, of a decorator that writes code)
     by its module, if it names one."""
+    if code in FOLLOWED:
+        return USERS
     file = code.co_filename
     if file.startswith(MADE) and "__name__" in space:
         module = sys.modules.get(space.get("__name__", ""))
