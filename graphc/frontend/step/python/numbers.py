@@ -115,9 +115,11 @@ class Numbers:
         for place, number in self.loose.items():
             table: Any = new_kwargs if isinstance(place, str) else new_args
             known = place in new_kwargs if isinstance(place, str) else place < len(new_args)
-            if not known or number.decides or type(x := table[place]) is not number.kind:
+            x: Any = table[place] if known else None
+            kind = type(x)
+            if number.decides or kind is not number.kind:
                 continue
-            if type(x) is float or -WIDEST <= x < WIDEST:
+            if kind is float or -WIDEST <= x < WIDEST:
                 self._values.now[place] = x
                 table[place] = number
         return new_args, new_kwargs
