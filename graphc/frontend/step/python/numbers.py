@@ -118,12 +118,11 @@ class Numbers:
         for place, number in self.loose.items():
             table: Any = new_kwargs if isinstance(place, str) else new_args
             known = place in new_kwargs if isinstance(place, str) else place < len(new_args)
-            if not known or number.decides:
-                continue
-            x: Any = table[place]
+            x: Any = table[place] if known and not number.decides else None
             if number.kind is float and type(x) in FLOATS:
                 x = float(x)
-            if type(x) is number.kind and (type(x) is float or -WIDEST <= x < WIDEST):
+            kind = type(x)
+            if kind is number.kind and (kind is float or -WIDEST <= x < WIDEST):
                 self._values.now[place] = x
                 table[place] = number
         return new_args, new_kwargs

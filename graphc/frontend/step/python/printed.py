@@ -85,14 +85,14 @@ def remarked(trace: Any, x: HostValue) -> str:
     return f"{OPEN}{len(trace.texts) - 1}{CLOSE}"
 
 
-def goes_on(frame: FrameType) -> bool:
+def goes_on(trace: Any, frame: FrameType) -> bool:
     """Whether a text is made by a `__str__` or the like: part of one that is made further out, or
     looked at by nobody but `of_object`."""
     if frame.f_code.co_name not in TEXT_METHODS or (back := frame.f_back) is None:
         return False
-    if back.f_code is of_object.__code__ or _is_followed(back, None) or goes_on(back):
+    if back.f_code is of_object.__code__ or _is_followed(back, None) or goes_on(trace, back):
         return True
-    raise modes.trace.refuse(
+    raise trace.refuse(
         Untraceable(
             "the text of an object that shows values known only at run time",
             why="Python runs once, so the text would be made once, and without the values",

@@ -74,8 +74,9 @@ def part(x: Any, key: Any) -> Any:
     if isinstance(x, dict):
         return dict.get(x, key, MISSING)
     if isinstance(x, tuple | list | deque):
-        get = tuple.__getitem__ if isinstance(x, tuple) else type(x).__getitem__
-        return get(x, key) if isinstance(key, int) and key < len(x) else MISSING
+        if not isinstance(key, int) or key >= len(x):
+            return MISSING
+        return tuple.__getitem__(x, key) if isinstance(x, tuple) else x[key]
     return getattr(x, key, MISSING) if is_record(x) and isinstance(key, str) else MISSING
 
 

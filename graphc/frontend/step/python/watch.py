@@ -366,8 +366,8 @@ class Watch:
     def _text(self, frame: FrameType, action: Any) -> None:
         """A text is whole: one that has marks in it is computed at each call."""
         x, trace = top(frame), tracing.active()
-        marks = type(x) is str and printed.OPEN in x and not printed.goes_on(frame)
-        if marks and trace is not None:
+        marks = trace is not None and type(x) is str and printed.OPEN in x
+        if marks and not printed.goes_on(trace, frame):
             stack.put(frame, 1, printed.whole(trace, x))
         if action is not None:
             action[0](self, frame, action[1])
@@ -375,7 +375,7 @@ class Watch:
     def _text_given(self, frame: FrameType, action: Any) -> None:
         """What a `__str__` returns."""
         x, trace = top(frame), tracing.active()
-        if isinstance(x, HostValue) and trace is not None and printed.goes_on(frame):
+        if isinstance(x, HostValue) and trace is not None and printed.goes_on(trace, frame):
             stack.put(frame, 1, printed.remarked(trace, x))
         if action is not None:
             action[0](self, frame, action[1])
