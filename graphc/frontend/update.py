@@ -20,7 +20,7 @@ from graphc.frontend.tensor import Tensor, fresh
 from graphc.frontend.trace import Trace
 from graphc.frontend.whole import watched
 from graphc.ir.graph import NOWHERE, Value
-from graphc.ir.types import DType, TensorSpec
+from graphc.ir.types import DType, TensorSpec, f64
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,8 +37,8 @@ class Plan(NamedTuple):
 _plans: dict[Hashable, Plan | None] = {}
 
 
-def update(rule: F) -> F:
-    """Mark a rule in which numbers meet tensors only."""
+def update(rule: F, wide: bool = False) -> F:
+    """Mark a rule in which numbers meet tensors only; `wide`: or each other, as doubles."""
 
     @wraps(rule)
     def inside(*args: Any) -> Any:
@@ -59,7 +59,7 @@ def update(rule: F) -> F:
                 key.append(float if type(x) is int else x if type(x) is bool else type(x))
         known = tuple(key)
         if known not in _plans:
-            _plans[known] = _made(rule, args)
+            _plans[known] = _made(rule, args, f64 if wide else None)
         plan = _plans[known]
         if plan is None:
             return rule(*args)
@@ -75,8 +75,9 @@ def update(rule: F) -> F:
     return cast(F, inside)
 
 
-def _made(rule: Callable[..., Any], args: tuple[Any, ...]) -> Plan | None:
-    dtype: DType = next(x._spec.dtype for x in leaves(args) if isinstance(x, Tensor))
+def _made(rule: Callable[..., Any], args: tuple[Any, ...], of_numbers: DType | None) -> Plan | None:
+    known = (x._spec.dtype for x in leaves(args) if isinstance(x, Tensor))
+    dtype: DType = of_numbers or next(known)
     trace = Trace()
     trace.builder.here = NOWHERE
     given: list[Value] = []

@@ -7,12 +7,13 @@ schedule recompiles nothing. What depends on the step count alone is computed on
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 from graphc.frontend.api.creation import full, zeros_like
 from graphc.frontend.tensor import Tensor
+from graphc.frontend.update import update
 from graphc.ir.types import f32, f64
 from graphc.optim.counted import Counted
 from graphc.optim.group import number_of
@@ -88,12 +89,45 @@ class Ruled(Counted):
         apart = self.decoupled or "decoupled" in options
         if "weight_decay" in options and not apart:
             g = g + x * r["weight_decay"]
-        new = self._rule(x, g, old, r, options)
+        new = self._changed(x, g, old, r, options)
         if "weight_decay" in options and apart:
             x = x * (1.0 - r["lr"] * r["weight_decay"])
         p.copy_(x - new.step)
         for name, value in new.slots.items():
             slots[name].copy_(value)
+
+    def _changed(
+        self, p: Tensor, g: Tensor, s: Mapping[str, Tensor], r: Rates, options: Options
+    ) -> Change:
+        """By the rule, in eager mode as a list of calls where it looks at elements alone."""
+        if not self.elementwise:
+            return self._rule(p, g, s, r, options)
+        key = (type(self), tuple(s), tuple(r), tuple(options))
+        if key not in _lists:
+            blank = object.__new__(type(self))  # holds no parameters
+            _lists[key] = _Listed(partial(blank._rule, options=options), tuple(s), tuple(r))
+        return _lists[key](p, g, s, r)
+
+
+class _Listed:
+    """A rule as a function of tuples, and the names of what it gives."""
+
+    def __init__(self, rule: Any, slots: tuple[str, ...], rates: tuple[str, ...]) -> None:
+        names: list[str] = []
+
+        def flat(p: Tensor, g: Tensor, s: tuple[Any, ...], r: tuple[Any, ...]) -> Any:
+            made = rule(p, g, dict(zip(slots, s)), dict(zip(rates, r)))
+            names[:] = made.slots
+            return (made.step, *made.slots.values())
+
+        self._names, self._flat = names, update(flat, wide=True)
+
+    def __call__(self, p: Tensor, g: Tensor, s: Mapping[str, Tensor], r: Rates) -> Change:
+        step, *slots = self._flat(p, g, tuple(s.values()), tuple(r.values()))
+        return Change(step, dict(zip(self._names, slots)))
+
+
+_lists: dict[Hashable, _Listed] = {}
 
 
 def _numbers(group: Group) -> dict[str, Rate]:

@@ -343,11 +343,11 @@ def test_sums_read_an_array_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def noted(x: Array, **how: Any) -> Array:
         seen.append((x.size, len(how["axis"])))
-        return np.add.reduce(x, **how)
+        return np.asarray(np.add.reduce(x, **how))
 
     x = plain((32, 64, 192))
     want = x.astype(np.float64).sum((0, 1))
-    monkeypatch.setattr(sums.np, "sum", noted)
+    monkeypatch.setattr(np, "sum", noted)
     np.testing.assert_allclose(FAST["sum"](x, axes=(0, 1)), want, rtol=1e-5, atol=1e-4)
     assert [axes for _, axes in seen] == [1] and seen[0][0] < x.size / 8
 

@@ -41,7 +41,7 @@ def run(layer: Any, kind: str, used: str = "all") -> tuple[list[Array], list[Arr
     results = [ys, *(last if kind == "LSTM" else [last])]
     kept = {"all": results, "outputs": results[:1], "last": results[-1:]}[used]
     loss = sum((r * noise(*r.shape, seed=k)).sum() for k, r in enumerate(kept))
-    loss.backward()  # type: ignore[union-attr]
+    loss.backward()
     gradients = [p.grad for p in (x, *start, *layer.parameters())]
     return (
         [r.detach().numpy() for r in results],
@@ -74,7 +74,7 @@ def test_second_derivatives(kind: str) -> None:
         x = noise(STEPS, BATCH, 4).requires_grad_()
         ys, _ = layer(x)
         gs = graphc.autograd.grad((ys * ys).sum(), [x, *layer.parameters()], create_graph=True)
-        sum((g * g).sum() for g in gs).backward()  # type: ignore[union-attr]
+        sum((g * g).sum() for g in gs).backward()
         return [p.grad.numpy() for p in (x, *layer.parameters()) if p.grad is not None]
 
     with saved_tensors_hooks(lambda x: x, lambda x: x):

@@ -12,6 +12,7 @@ import pytest
 import graphc
 from graphc import optim
 from graphc.autograd.graph import saved_tensors_hooks
+from graphc.frontend import tensor as tensors
 
 T = graphc.Tensor
 Make = Callable[[Any], Any]
@@ -81,6 +82,27 @@ def test_many_parameters_take_few_calls() -> None:
         return seen[0]
 
     assert calls(40) - calls(20) < 20 * 60
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "adamax", "radam", "adagrad", "adadelta", "rprop"])
+def test_a_rule_is_one_list_of_calls(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    eager = tensors.eager
+
+    def noted(op: Any, args: Any, attrs: Any) -> T:
+        if args[0]._spec.shape if isinstance(args[0], T) else False:
+            seen.append(op.name)
+        return eager(op, args, attrs)
+
+    ps = [graphc.zeros(5, requires_grad=True) for _ in range(2)]
+    optimizer = OPTIMIZERS[name](ps)
+    monkeypatch.setattr(tensors, "eager", noted)
+    for _ in range(2):
+        for p in ps:
+            p.grad = graphc.ones(5)
+        seen.clear()
+        optimizer.step()
+    assert seen == ["sub"]  # the step from the parameters
 
 
 def test_writes_are_seen_and_views_are_followed() -> None:
