@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from graphc.frontend.hostvalue import HostValue, Kind
 from graphc.frontend.laid import declared, turned
 from graphc.frontend.layouts import lying
 from graphc.frontend.modes import modes
+from graphc.frontend.noted import Getter, Input, Kept, Pick
 from graphc.frontend.origins import origin
 from graphc.frontend.parted import Parted, part
 from graphc.frontend.places import HOST, Place
@@ -36,44 +37,7 @@ from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import of_constants
 from graphc.ir.ops import Attrs, Op
-from graphc.ir.types import Array, DType, Scalar, Shape, TensorSpec, bf16, f16, f32, i64
-
-Getter = Callable[[], Scalar]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Input:
-    """One input of the graph: an argument or state (a storage) or a number read at each call."""
-
-    role: str
-    value: Value
-    storage: Storage | None = None
-    tensor: Tensor | None = None  # concrete: the first that showed this storage
-    getter: Getter | None = None
-    order: Shape = ()  # in which an argument lies, as the value is declared; () for row-major
-    rebound: int = -1  # of state in a place that the step rebinds: its number
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Pick:
-    """x[k] by a number k that the trace does not know: in eager code a view of x, here a copy.
-
-    What is written to it goes on to x by `put`. Where x has been written otherwise since it was
-    `seen`, reading the copy is an error.
-    """
-
-    source: Tensor
-    index: Any
-    seen: Value
-    put: Callable[[Tensor], None]
-
-
-class Effect(NamedTuple):
-    """A call of a user's function that each call of the step makes, with `effects[number]`."""
-
-    action: Callable[..., object]
-    number: int
-    result: int = -1  # number of the HostValue that it gives
+from graphc.ir.types import Array, DType, Scalar, TensorSpec, bf16, f16, f32, i64
 
 
 class Trace:
@@ -450,14 +414,6 @@ class Trace:
 
 
 HISTORY = ("_node", "_slot", "_requires_grad", "_made_at", "_leaf", "_hooks", "_base")
-
-
-class Kept(NamedTuple):
-    """A table of hooks, as it was before the step changed it, and what gives it to its owner."""
-
-    table: Any
-    before: Any
-    attach: Callable[[], None] | None
 
 
 def refill(table: Any, kept: Any) -> None:

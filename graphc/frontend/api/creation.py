@@ -22,7 +22,6 @@ from graphc.errors import (
 )
 from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
-from graphc.frontend.api.elementwise import pow, where
 from graphc.frontend.api.shapes import cat
 from graphc.frontend.devices import accelerator, resolve
 from graphc.frontend.dims import sizes
@@ -378,7 +377,8 @@ def logspace(
 ) -> Tensor:
     """`base` to the powers that `linspace(start, end, steps)` gives. -> [steps]."""
     kind = dtype or get_default_dtype()
-    return pow(base, _even(start, end, steps, kind)).to(kind)
+    powers: Tensor = base ** _even(start, end, steps, kind)
+    return powers.to(kind)
 
 
 def _even(start: Any, end: Any, steps: int, kind: DType) -> Tensor:
@@ -391,7 +391,8 @@ def _even(start: Any, end: Any, steps: int, kind: DType) -> Tensor:
     )
     gap = (end - start) / (steps - 1) if steps > 1 else 0.0
     forth, back = k * gap + start, (k - (steps - 1)) * gap + end
-    return forth if steps < 2 else where(k < steps // 2, forth, back)
+    found: Tensor = forth if steps < 2 else P.where(k < steps // 2, forth, back)
+    return found
 
 
 def _end(x: Any, kind: DType) -> Any:

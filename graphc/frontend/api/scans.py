@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,20 +40,21 @@ __all__ = ["cummax", "cummin", "cumprod", "cumsum", "logcumsumexp"]
 Join = Callable[["Tensor", "Tensor"], "Tensor"]
 BLOCK = 32  # elements whose reductions run side by side, each over all of them
 SHORT = 64  # elements that are one block, though that is more work
-REDUCED: dict[Join, tuple[Callable[..., Any], float]] = {  # the reduction, and that of nothing
-    E.add: (R.sum, 0),
-    E.mul: (R.prod, 1),
-    functions.logaddexp: (R.logsumexp, -math.inf),
-}
 # Of which a CPU computes the more exponentials in longer than it goes through memory.
 ON_GPUS = (functions.logaddexp,)
 Gradient = Callable[["Tensor", "Tensor", "Tensor", int], "Tensor"]
 
 
+@cache
+def _reductions() -> dict[Join, tuple[Callable[..., Any], float]]:
+    """By what joins, the reduction, and that of nothing."""
+    return {E.add: (R.sum, 0), E.mul: (R.prod, 1), functions.logaddexp: (R.logsumexp, -math.inf)}
+
+
 def _scan(x: Tensor, axis: int, join: Join, dtype: DType | None = None) -> Tensor:
     """Along `axis`: out[k] = join(... join(x[0], x[1]) ..., x[k]), rounded to `dtype`."""
     dtype = dtype or x.dtype
-    blocks = join in REDUCED and not (x.is_cpu and join in ON_GPUS)
+    blocks = join in _reductions() and not (x.is_cpu and join in ON_GPUS)
     if modes.trace is not None and x.spec.shape and blocks:
         return row_by_row(_by_blocks(x, axis, join, dtype))
     return P.cast(_doubled(x, axis, join), dtype)
@@ -79,7 +81,7 @@ def _by_blocks(x: Tensor, axis: int, join: Join, dtype: DType, before: bool = Fa
     padded = P.pad(x, (0,) * len(high), high) if high[axis] != 0 else x
     shape = padded.spec.shape
     blocks = P.reshape(padded, (*shape[:axis], count, block, *shape[axis + 1 :]))
-    totals = REDUCED[join][0](blocks, axis + 1)
+    totals = _reductions()[join][0](blocks, axis + 1)
     starts = _by_blocks(totals, axis, join, x.dtype, before=True)
     joined = join(shapes.unsqueeze(starts, axis + 1), _within(blocks, axis + 1, join, before))
     whole = P.reshape(P.cast(joined, dtype), shape)  # rounded by the kernel that joins
@@ -94,11 +96,12 @@ def _block(n: Any) -> int:
 
 def _within(x: Tensor, axis: int, join: Join, before: bool) -> Tensor:
     """Each element's reduction over those up to it, or `before` it."""
-    reduce, nothing = REDUCED[join]
+    reduce, nothing = _reductions()[join]
     n, rest = x.spec.shape[axis], len(x.spec.shape) - axis - 1
     at = [x.emit(OPS["iota"], shape=(n, n, *(1,) * rest), axis=k, dtype=i64.name) for k in (0, 1)]
     taken = logic.gt(*at) if before else logic.ge(*at)
-    return reduce(E.where(taken, shapes.unsqueeze(x, axis), nothing), axis + 1)
+    found: Tensor = reduce(E.where(taken, shapes.unsqueeze(x, axis), nothing), axis + 1)
+    return found
 
 
 def _backwards(x: Tensor, axis: int, join: Join) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from graphc.errors import InvalidType
 from graphc.frontend.hostvalue import HostValue
+from graphc.frontend.noted import Effect, Input
 from graphc.frontend.step.capture import Capture, Gradient, Joint
 from graphc.frontend.step.python.beforehand import Beforehand, Part
 from graphc.frontend.step.python.effects import Itself
@@ -21,7 +22,6 @@ from graphc.frontend.step.python.standing import Standing
 from graphc.frontend.step.signature import PLAIN, part, rebuilt
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.told import Told
-from graphc.frontend.trace import Effect, Input
 from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import graphs_of
 from graphc.ir.text import show_attrs

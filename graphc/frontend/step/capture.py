@@ -20,6 +20,7 @@ from graphc.frontend.geometry import shown_strides
 from graphc.frontend.hostvalue import Carried, Settled
 from graphc.frontend.layouts import is_dense, order_of
 from graphc.frontend.modes import no_grad
+from graphc.frontend.noted import Input
 from graphc.frontend.step.finiteness import watched
 from graphc.frontend.step.python import arrays, beforehand, effects
 from graphc.frontend.step.python.draws import python_draws, refuse_draws
@@ -33,7 +34,6 @@ from graphc.frontend.step.steptrace import SharedArgument, StepTrace
 from graphc.frontend.storage import Storage
 from graphc.frontend.tape import edge_of, freed_with
 from graphc.frontend.tensor import Tensor
-from graphc.frontend.trace import Input
 from graphc.frontend.views import Chain
 from graphc.ir import sugar as P
 from graphc.ir.graph import NOWHERE, Graph, Value, topological

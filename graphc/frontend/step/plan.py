@@ -26,6 +26,7 @@ from enum import Enum, auto
 
 from graphc.frontend import epoch
 from graphc.frontend.laid import as_lying
+from graphc.frontend.noted import Effect
 from graphc.frontend.places import Place, place_of
 from graphc.frontend.step.capture import NONE, Capture, Output, apart
 from graphc.frontend.step.dropped import DROPPED
@@ -51,7 +52,6 @@ from graphc.frontend.step.sources import NewGradient, OldGradient, Sources, Stat
 from graphc.frontend.step.steptrace import Shown
 from graphc.frontend.storage import Clock, Storage, running
 from graphc.frontend.tensor import Tensor
-from graphc.frontend.trace import Effect
 from graphc.ir.graph import Graph
 from graphc.ir.sizes import Evaluation
 from graphc.ir.types import Array, Scalar, Shape, TensorSpec

@@ -21,12 +21,13 @@ from graphc.frontend.checked import checked
 from graphc.frontend.eager.rows import FAST
 from graphc.frontend.hostvalue import UNKNOWN, HostValue
 from graphc.frontend.laid import as_lying
+from graphc.frontend.noted import Input
 from graphc.frontend.origins import origin
 from graphc.frontend.places import on_host
 from graphc.frontend.reading import Readable
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.tensor import Tensor, wrapped
-from graphc.frontend.trace import Input, paused
+from graphc.frontend.trace import paused
 from graphc.ir.extent import is_unknown
 from graphc.ir.graph import Graph, topological
 from graphc.ir.interpret import interpret

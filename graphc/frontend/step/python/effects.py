@@ -15,12 +15,13 @@ from graphc.errors import ShapeMismatch, Untraceable
 from graphc.frontend import epoch
 from graphc.frontend.hostvalue import HostValue, Kind
 from graphc.frontend.modes import modes
+from graphc.frontend.noted import Effect
 from graphc.frontend.origins import origin
 from graphc.frontend.reading import Readable
 from graphc.frontend.step.python.observers import Hook, looks_only
 from graphc.frontend.step.signature import is_record, rebuilt
 from graphc.frontend.tensor import Tensor, wrapped
-from graphc.frontend.trace import Effect, Trace, paused, refill
+from graphc.frontend.trace import Trace, paused, refill
 from graphc.ir.extent import is_unknown
 from graphc.ir.sugar import reshape
 

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from graphc.errors import Untraceable
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.hostvalue import HostValue
+from graphc.frontend.noted import Effect
 from graphc.frontend.parted import Parted
 from graphc.frontend.places import place_of
 from graphc.frontend.step.python import effects
@@ -43,7 +44,6 @@ from graphc.frontend.storage import Storage
 from graphc.frontend.table import Table
 from graphc.frontend.tensor import Tensor, show
 from graphc.frontend.told import Told
-from graphc.frontend.trace import Effect
 
 PLAIN = (dict, list)  # containers whose items are set by no code of a user's
 

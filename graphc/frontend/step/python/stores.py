@@ -18,6 +18,7 @@ from weakref import WeakMethod
 from graphc.errors import Untraceable
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
+from graphc.frontend.noted import Effect
 from graphc.frontend.step.python import effects
 from graphc.frontend.step.python.effects import Argument, Itself
 from graphc.frontend.step.python.found import contents, is_module, own, raw, sets_by_code
@@ -26,7 +27,7 @@ from graphc.frontend.step.python.stack import MISSING
 from graphc.frontend.step.signature import is_record, rebuilt, record
 from graphc.frontend.table import is_followed
 from graphc.frontend.tensor import Tensor
-from graphc.frontend.trace import Effect, Trace
+from graphc.frontend.trace import Trace
 from graphc.ir.symbols import Unknown
 
 CHANGED = (list, dict, set, deque)
