@@ -144,6 +144,12 @@ class Methods(Sugar):
         """A leaf's copy in memory of its own, with its attributes and `.grad`."""
     def __reduce__(self) -> Any:
         """How x is pickled: its elements, and where they are unless on the CPU."""
+    def __int__(self) -> builtins.int: ...
+    def __float__(self) -> builtins.float: ...
+    def __array_wrap__(
+        self, array: Array, context: Any = None, return_scalar: builtins.bool = False
+    ) -> Tensor: ...
+    def __reversed__(self) -> Tensor: ...
     def isnan(self) -> Tensor:
         """Where x is NaN, as bools."""
     def isinf(self) -> Tensor:
@@ -437,12 +443,6 @@ class Methods(Sugar):
         """The smaller, ignoring NaN; on a tie the first gets the gradient."""
     def where(self, condition: Tensor, other: Operand) -> Tensor:
         """self where the condition holds, else `other`."""
-    def __int__(self) -> builtins.int: ...
-    def __float__(self) -> builtins.float: ...
-    def __array_wrap__(
-        self, array: Array, context: Any = None, return_scalar: builtins.bool = False
-    ) -> Tensor: ...
-    def __reversed__(self) -> Tensor: ...
     def sum(
         self, dim: Dims | None = None, keepdim: builtins.bool = False, *, dtype: DType | None = None
     ) -> Tensor:
@@ -937,6 +937,18 @@ class Methods(Sugar):
         """
     def argwhere(self) -> Tensor:
         """The indices of nonzero elements, one row each. [...] of rank R with n of them -> [n, R]."""
+    def split_with_sizes(
+        self, split_sizes: Sequence[builtins.int], dim: builtins.int = 0
+    ) -> Pieces:
+        """Views [..., M, ...] of the sizes given, which add up to the dimension's."""
+    def unsafe_chunk(self, chunks: builtins.int, dim: builtins.int = 0) -> Pieces:
+        """`chunk`: views [..., M, ...], of which a write to one is safe here."""
+    def unsafe_split(self, split_size: builtins.int, dim: builtins.int = 0) -> Pieces:
+        """`split` by one size: views [..., M, ...], of which a write to one is safe here."""
+    def unsafe_split_with_sizes(
+        self, split_sizes: Sequence[builtins.int], dim: builtins.int = 0
+    ) -> Pieces:
+        """`split_with_sizes`: views [..., M, ...], of which a write to one is safe here."""
     def tensor_split(
         self,
         indices_or_sections: builtins.int | Sequence[builtins.int] | Tensor,
@@ -1391,6 +1403,12 @@ class Methods(Sugar):
         """The tensor itself: nothing is conjugated late."""
     def is_conj(self) -> builtins.bool:
         """False, of any shape: nothing is conjugated late."""
+    def resolve_neg(self) -> Tensor:
+        """The tensor itself: nothing is negated late."""
+    def is_neg(self) -> builtins.bool:
+        """False, of any shape: nothing is negated late."""
+    def is_distributed(self) -> builtins.bool:
+        """False, of any shape: a tensor lies on one device."""
     def is_same_size(self, other: Tensor) -> builtins.bool:
         """Whether the shapes are equal."""
     def is_set_to(self, tensor: Tensor) -> builtins.bool:

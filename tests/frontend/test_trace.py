@@ -186,7 +186,6 @@ def test_concrete_work_in_a_paused_trace() -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        lambda x: graphc.from_numpy(np.zeros(2)),
         lambda x: graphc.manual_seed(0),
         lambda x: graphc.rand(2, generator=graphc.Generator()),
         lambda x: graphc.get_rng_state(),
