@@ -7,6 +7,7 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -235,3 +236,36 @@ def test_looks_from_another_thread(trained: Trained) -> None:
     alone = Trained()
     expected = [alone.step().item() for _ in range(102)]
     assert not failures and losses == expected[2:]
+
+
+def test_slots_that_a_step_loads_are_laid_as_it_wants_them() -> None:
+    """Or copied at each call, where somebody has a view of them; never where a copy was."""
+    plain, trained, viewed = Trained(compiled=False), Trained(), Trained()
+    plain.step()
+    for other in (trained, viewed):
+        other.net.load_state_dict(plain.net.state_dict())
+        other.optimizer.load_state_dict(copy.deepcopy(plain.optimizer.state_dict()))
+    views = [s["momentum_buffer"].view(-1) for s in viewed.optimizer.state.values()]
+    for _ in range(6):
+        loss = plain.step().item()
+        assert all(abs(t.step().item() - loss) < 1e-5 for t in (trained, viewed))
+    assert packed(trained.momentum) and not packed(viewed.momentum)
+    for view, slots in zip(views, viewed.optimizer.state.values(), strict=True):
+        assert view.tolist() == slots["momentum_buffer"].flatten().tolist()
+
+
+def test_a_tensor_that_stands_in_a_place_and_lies_otherwise_is_read_as_it_is() -> None:
+    """Also by calls that find the one that the last call found."""
+    holder = SimpleNamespace(w=graphc.randn(4, 8, 3, 3))
+    x = graphc.randn(2, 8, 6, 6)
+
+    @graphc.compile
+    def step() -> Tensor:
+        return nn.functional.conv2d(x, holder.w).sum()
+
+    for k in range(12):
+        if k < 4:
+            holder.w = graphc.randn(4, 8, 3, 3)
+        graphc.randn(512).tolist()  # takes what memory was given back
+        expected = nn.functional.conv2d(x, holder.w).sum()
+        assert abs(step().item() - expected.item()) < 1e-2

@@ -254,7 +254,7 @@ class Plan:
             self._relayout_states()
             rows = zip(self.states, self._specs, self._orders, strict=True)
             pointers = [_state_address(*row, copies) for row in rows]
-            self.bound = Bound.COPIED if copies else Bound.FIXED
+            self.bound = Bound.FIXED
         for k, state in self._moving:
             spec, order = self._specs[k], self._orders[k]
             if isinstance(state, NewGradient):
@@ -265,6 +265,8 @@ class Plan:
                 pointers[k] = _storage_address(x.storage, spec, order, copies)
             else:
                 pointers[k] = _array_address(_moving_array(state, leaves), spec, order, copies)
+        if copies:  # which are gone after the call
+            self.bound = Bound.COPIED
         if pointers != self._pointers:
             self.native.bind_state(pointers)
             self._pointers = pointers
@@ -283,6 +285,8 @@ class Plan:
     def _standing(self, at: Standing, spec: TensorSpec, order: Shape) -> Tensor:
         """The tensor of a place, or a copy that is to be written in its stead."""
         x: Tensor = at.value() if at.put is None else writable(at, spec, order, self.place)
+        if at.written:
+            relayout(x, order)
         self._stood.append((at, x))
         return x
 
