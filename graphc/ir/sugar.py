@@ -54,7 +54,7 @@ def zeros(like: S, spec: TensorSpec) -> S:
 
 
 def reshape(x: S, shape: Shape) -> S:
-    return x if same_shape(x.spec.shape, shape) else x.emit(OPS["reshape"], x, shape=shape)
+    return x if same_shape(x.spec.shape, shape) else x.emit(OPS["reshape"], x, shape=tuple(shape))
 
 
 def transpose(x: S, perm: Shape) -> S:
@@ -62,7 +62,7 @@ def transpose(x: S, perm: Shape) -> S:
 
 
 def expand(x: S, shape: Shape) -> S:
-    return x if same_shape(x.spec.shape, shape) else x.emit(OPS["expand"], x, shape=shape)
+    return x if same_shape(x.spec.shape, shape) else x.emit(OPS["expand"], x, shape=tuple(shape))
 
 
 def slice(x: S, start: Shape, stop: Shape, step: Shape | None = None) -> S:

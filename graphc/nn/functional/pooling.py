@@ -135,7 +135,7 @@ def lowest(x: Tensor) -> float:
 def largest(x: Tensor, rank: int, window: Window | None = None) -> tuple[Tensor, Tensor]:
     """The largest of each window, the last `rank` dimensions of x, and its place in the window,
     which is not in the padding that `window` says."""
-    kept, size = x.shape[: x.dim() - rank], prod(x.shape[x.dim() - rank :])
+    kept, size = x.spec.shape[: x.dim() - rank], prod(x.spec.shape[x.dim() - rank :])
     flat = P.reshape(x, (*kept, size))
     axis = len(kept)
     place = P.apply("argmax_last_nan", flat, axis=axis)
