@@ -14,14 +14,15 @@ from graphc.codegen_cpu.contract.plan import Plan
 from graphc.ir.kernel import Load, Size, Store
 
 SMALL = 16  # up to here a size is a window's: its loops are written out
+POINTERS = 6  # of a tile's rows, that registers hold beside what else the inner loop needs
 
 
 def numbers(p: Plan) -> tuple[int, ...]:
     """Those sizes, in the order of the kernel.
 
-    Strides by which the inner loop and the vectors of a tile step stay displacements. A depthwise
-    kernel stays as it is: its rows and taps are displacements of one pointer, and would each need
-    their own.
+    Strides by which the inner loop and the vectors of a tile step stay displacements, as do those
+    of its rows where these are many, each of which would need a pointer of its own. So does a
+    depthwise kernel whole: its rows and taps are displacements of one pointer.
     """
     if p.wide or p.contraction.guards or len(p.contraction.reduced) > 1:
         return ()
@@ -30,6 +31,8 @@ def numbers(p: Plan) -> tuple[int, ...]:
         keep.add(s.at.stride(p.lane.name))
     if not p.packed:
         keep.update(load.at.stride(inner) for load in p.vector.loads)
+    if p.row_count > POINTERS:
+        keep.update(x.at.stride(r.axis.name) for x in p.scalar.loads for r in p.rows)
     return tuple(dict.fromkeys(n for n in _sizes(p) if n not in keep))
 
 
