@@ -12,6 +12,7 @@ import graphc
 from tests.libraries import library
 
 SOURCE = '''
+import copy
 import logging
 
 import graphc
@@ -73,6 +74,22 @@ class Caching(Counting):
         return rows * 1
 
 
+class Config:
+    def __init__(self):
+        self.names = {"a": 1, "b": 2}
+
+
+class Copying(Counting):
+    """Dicts of numbers and text only, of which Python's collector knows nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.config = Config()
+
+    def forward(self, x):
+        return x * copy.deepcopy(self.config).names["b"]
+
+
 class Telling(Counting):
     def forward(self, x):
         from xml.etree import ElementTree
@@ -129,3 +146,15 @@ def test_what_it_logs_and_imports_is_its_own_affair(
         assert step(graphc.ones(2)).tolist() == [2.0, 2.0]
     assert step.stats.programs == 1
     assert "a message of Telling" in caplog.text
+
+
+def test_a_copy_that_it_makes_at_each_call_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    m = library(SOURCE, tmp_path, monkeypatch).Copying()
+    step = _step(m)
+    for _ in range(3):
+        assert step(graphc.ones(2)).tolist() == [2.0, 2.0]
+    assert step.stats.programs == 1
+    m.config.names["b"] = 6
+    assert step(graphc.ones(2)).tolist() == [6.0, 6.0]

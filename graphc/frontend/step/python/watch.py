@@ -236,11 +236,11 @@ class Watch:
         actions = USER_ACTIONS if who == USERS else LIBRARY_ACTIONS
         rows = decoded(code).items()
         found = {at: (actions[kind], arg) for at, (kind, arg) in rows if kind in actions}
+        found |= {at: (Watch._made_map, found.get(at)) for at in after_maps(code)}
         if who == USERS:
             for end in printed.texts(code).values():
                 found |= {at: (Watch._text, found.get(at)) for at in end.at}
             found |= {at: (Watch._text_given, found.get(at)) for at in printed.returns(code)}
-            found |= {at: (Watch._made_map, found.get(at)) for at in after_maps(code)}
             if self.reads.stands.any:
                 found |= {at: (Watch._stand_in, found.get(at)) for at in after_reads(code)}
         return found.get
