@@ -11,7 +11,7 @@ where no address leads to what it is computed of.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from graphc.ir.graph import Graph, Value, uses
 from graphc.passes.group import is_free, pads_with_more, parts_of, place_of
@@ -36,6 +36,8 @@ class _Foresight:
         self.new: dict[Value, Value] = {}
         self.old: dict[Value, Value] = {}
         self.views: dict[Value, View] = {}
+        self.copies: set[Value] = set()  # made here, each with memory of its own
+        self.placed: set[Value] = set()  # parts, which lie in their wholes
 
     def run(self) -> Graph:
         for v in self.graph.values():
@@ -55,6 +57,9 @@ class _Foresight:
             if rule is not None:
                 args = rule(self, v, args)
             w = v if args == v.args else v.builder.again(v, args)
+            if v in self.parts:
+                w = _another(w, self.copies)
+                self.placed.add(w)
         v.builder.heir(w, v, since)
         if is_free(w) and v.op.kind == "movement":
             self.views[w] = self._moved(v, w)
@@ -69,8 +74,9 @@ class _Foresight:
             return stored(v.shape, merge_order(self.orders(a), a.shape, v.shape)[1])
 
     def _in_memory(self, a: Value, order: tuple[int, ...]) -> Value:
-        copy = a.builder.apply("contiguous", a, order=order)
+        copy = _another(a.builder.apply("contiguous", a, order=order), self.placed)
         self.views[copy] = stored(a.shape, order)
+        self.copies.add(copy)
         return copy
 
     # ---- one rule for each kind of op ----------------------------------------------------------
@@ -144,6 +150,13 @@ RULES: Mapping[str, Callable[[_Foresight, Value, Operands], Operands]] = {
     "routine": _Foresight._routine,
     "loop": _Foresight._loop,
 }
+
+
+def _another(copy: Value, others: Collection[Value]) -> Value:
+    """A copy that is none of the others: what is written alike is one value, and lies once."""
+    while copy in others:
+        copy = copy.builder.again(copy, (copy,))
+    return copy
 
 
 def is_row_major(view: View) -> bool:

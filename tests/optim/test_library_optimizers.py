@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import graphc
-from graphc.frontend.step.python import code
+from tests.libraries import library
 
 SOURCE = """
 import math
@@ -35,14 +34,7 @@ class Decayed(graphc.optim.Optimizer):
 
 
 def test_a_count_in_its_state_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(code, "LIBRARIES", (*code.LIBRARIES, str(tmp_path)))
-    file = tmp_path / "decayed.py"
-    file.write_text(SOURCE)
-    spec = importlib.util.spec_from_file_location("decayed", file)
-    assert spec is not None and spec.loader is not None
-    module: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert code.whose(str(file)) == code.LIBRARY
+    module = library(SOURCE, tmp_path, monkeypatch)
     found = []
     for compiled in (False, True):
         w = graphc.ones(3, requires_grad=True)

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+import graphc
 from graphc.passes.foresee import foresee
 from graphc.passes.pipeline import compile_graph
 from tests.fuzz.growth import grow
@@ -75,6 +76,52 @@ graph(%x: f32[4,3]) {
   return %2
 }""",
     ),
+    "a copy of what is a part already, whose rows lie apart": (
+        """
+graph(%x: f32[2,3], %y: f32[3,1]) {
+  %0: f32[3,2] = transpose %x {perm=(1,0)}
+  %1: f32[3,1] = contiguous %y {order=(0,1)}
+  %2: f32[3,2] = contiguous %0 {order=(0,1)}
+  %3: f32[3,3] = assemble %1 %2 {shape=(3,3) starts=((0,0),(0,1)) steps=((1,1),(1,1))}
+  %4: f32[6] = reshape %0 {shape=(6,)}
+  %5: f32[6] = exp %4
+  return %3, %5
+}""",
+        """
+graph(%x: f32[2,3], %y: f32[3,1]) {
+  %0: f32[3,2] = transpose %x {perm=(1,0)}
+  %1: f32[3,1] = contiguous %y {order=(0,1)}
+  %2: f32[3,2] = contiguous %0 {order=(0,1)}
+  %3: f32[3,3] = assemble %1 %2 {shape=(3,3) starts=((0,0),(0,1)) steps=((1,1),(1,1))}
+  %4: f32[3,2] = contiguous %2 {order=(0,1)}
+  %5: f32[6] = reshape %4 {shape=(6,)}
+  %6: f32[6] = exp %5
+  return %3, %6
+}""",
+    ),
+    "a part of what is a copy already": (
+        """
+graph(%x: f32[2,3], %y: f32[3,1]) {
+  %0: f32[3,2] = transpose %x {perm=(1,0)}
+  %1: f32[6] = reshape %0 {shape=(6,)}
+  %2: f32[6] = exp %1
+  %3: f32[3,1] = contiguous %y {order=(0,1)}
+  %4: f32[3,2] = contiguous %0 {order=(0,1)}
+  %5: f32[3,3] = assemble %3 %4 {shape=(3,3) starts=((0,0),(0,1)) steps=((1,1),(1,1))}
+  return %2, %5
+}""",
+        """
+graph(%x: f32[2,3], %y: f32[3,1]) {
+  %0: f32[3,2] = transpose %x {perm=(1,0)}
+  %1: f32[3,1] = contiguous %y {order=(0,1)}
+  %2: f32[3,2] = contiguous %0 {order=(0,1)}
+  %3: f32[6] = reshape %2 {shape=(6,)}
+  %4: f32[6] = exp %3
+  %5: f32[3,2] = contiguous %2 {order=(0,1)}
+  %6: f32[3,3] = assemble %1 %5 {shape=(3,3) starts=((0,0),(0,1)) steps=((1,1),(1,1))}
+  return %4, %6
+}""",
+    ),
 }
 KEPT = {
     "a reshape that splits": """
@@ -114,6 +161,22 @@ def test_leaves_alone(what: str) -> None:
 def test_once_is_enough(what: str) -> None:
     after = STORED[what][1]
     assert_becomes(foresee, after, after)
+
+
+@pytest.mark.parametrize("reader", ["gathered", "sorted"])
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_a_part_besides_is_read_by_its_rows(reader: str, first: bool) -> None:
+    """As masks of transformers read their positions: repeated, flat, and a part of another."""
+
+    def step(ids: graphc.Tensor) -> tuple[graphc.Tensor, graphc.Tensor]:
+        rows = graphc.arange(6).flip(0).unsqueeze(0).expand(ids.shape[0], -1)
+        read = [rows.reshape(-1)[ids] if reader == "gathered" else rows.sort()[0]]
+        read.insert(not first, graphc.cat((rows[:, :1], rows), 1))
+        return read[0], read[1]
+
+    ids = graphc.arange(12).reshape(2, 6)
+    for a, b in zip(graphc.compile(step)(ids), step(ids), strict=True):
+        assert a.tolist() == b.tolist()
 
 
 PADDED = """

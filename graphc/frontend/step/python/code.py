@@ -85,6 +85,12 @@ def is_library(file: str) -> bool:
     return file.startswith(LIBRARIES) or file.startswith("<frozen ")
 
 
+def is_pythons(file: str) -> bool:
+    """Whether a file belongs to Python itself."""
+    installed = "site-packages" in file or "dist-packages" in file
+    return file.startswith("<frozen ") or (file.startswith(LIBRARIES[:2]) and not installed)
+
+
 MADE = "<string>", "<class "  # how names of files begin that there are none of
 
 

@@ -1,9 +1,9 @@
 """Watch: sees every instruction of a user's own code that reads or writes while a step is traced.
 
 A trace function (`sys.settrace`, from CPython 3.12 on `sys.monitoring`) is told of each frame, and
-of each instruction of those that are the user's or that the user's code called in a library. Before
-an instruction runs, its operands lie on the frame's value stack. graphc's own code is left alone;
-that which can call no code of a user's runs with tracing off, since tracing makes Python slow.
+of each instruction of the user's and of what it called in a library (or what `handed.py` finds).
+Before an instruction runs, its operands lie on the frame's value stack. graphc's own code is left
+alone; that which can call no code of a user's runs with tracing off, since tracing is slow.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from graphc.frontend.step.python.code import (
 )  # fmt: skip
 from graphc.frontend.step.python.found import in_classes
 from graphc.frontend.step.python.guards import Guard, Kept
+from graphc.frontend.step.python.handed import is_handed, is_its_own_affair
 from graphc.frontend.step.python.held import CONTAINERS, FIXED, advances, mapping_of
 from graphc.frontend.step.python.numbers import ReadNumbers
 from graphc.frontend.step.python.ours import length, ours
@@ -142,7 +143,7 @@ class Watch:
                 found = self._finds[id(code)](at)
                 if found is not None and threading.get_ident() == thread:
                     frame = sys._getframe(1)
-                    if self._locals[id(code)][1] == USERS or self._is_watched(frame.f_back):
+                    if self._locals[id(code)][1] == USERS or self._is_reached(frame):
                         found[0](self, frame, found[1])
 
             MONITORING.register_callback(tool, events.PY_START, started)
@@ -196,15 +197,18 @@ class Watch:
             who = whose_code(code, frame.f_globals)
             known = self._locals[id(code)] = code, who, self._finder(code, who)
         _, who, find = known
-        if who == OWN or (who == LIBRARY and not self._is_watched(frame.f_back)):
+        if who == OWN or (who == LIBRARY and not self._is_reached(frame)):
             return None
         self._arguments(frame, code, who)
         return cast(Find, find)
 
-    def _is_watched(self, frame: FrameType | None) -> bool:
-        if frame is None:
+    def _is_reached(self, frame: FrameType) -> bool:
+        """Whether a library's function was called by what is watched, or by us for its author."""
+        caller = frame.f_back
+        if caller is None:
             return False
-        return id(frame.f_code) in self._finds if MONITORING else frame.f_trace is not None
+        watched = id(caller.f_code) in self._finds if MONITORING else caller.f_trace is not None
+        return not is_its_own_affair(frame) if watched else is_handed(frame)
 
     def _pause(self, frame: FrameType, code: CodeType, how: str) -> None:
         """Trace nothing until a function of ours returns: its frame holds what goes on then."""
@@ -232,11 +236,11 @@ class Watch:
         actions = USER_ACTIONS if who == USERS else LIBRARY_ACTIONS
         rows = decoded(code).items()
         found = {at: (actions[kind], arg) for at, (kind, arg) in rows if kind in actions}
+        found |= {at: (Watch._made_map, found.get(at)) for at in after_maps(code)}
         if who == USERS:
             for end in printed.texts(code).values():
                 found |= {at: (Watch._text, found.get(at)) for at in end.at}
             found |= {at: (Watch._text_given, found.get(at)) for at in printed.returns(code)}
-            found |= {at: (Watch._made_map, found.get(at)) for at in after_maps(code)}
             if self.reads.stands.any:
                 found |= {at: (Watch._stand_in, found.get(at)) for at in after_reads(code)}
         return found.get
