@@ -32,8 +32,8 @@ DEPTHS = (64, 96, 128, 160, 192)  # of layers that each read what all before the
 
 
 def family() -> list[Case]:
-    """Products by matrices of 80 columns."""
-    return [matmul(40, 80, depth, symbolic=True) for depth in DEPTHS]
+    """Products by matrices of 256 columns, by tiles of few rows."""
+    return [matmul(40, 256, depth, symbolic=True) for depth in DEPTHS]
 
 
 def shared(case: Case) -> Module:
@@ -119,3 +119,9 @@ def test_a_dense_block_compiles_its_layers_together() -> None:
     step = graphc.compile(forward)
     got, want = (f(x).detach().numpy() for f in (step, forward))
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_rows_of_a_large_tile_keep_their_distance() -> None:
+    """Each would need a pointer, and there are more rows than registers."""
+    case = matmul(40, 80, 96, symbolic=True)
+    assert 96 not in shared(case).numbers and 96 in shared(family()[1]).numbers
