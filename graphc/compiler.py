@@ -43,7 +43,7 @@ def is_exporting() -> bool:
 
 
 def reset() -> None:
-    """Nothing is kept for all functions; `step.reset()` forgets the plans of one."""
+    """Nothing is kept for all functions; one that is compiled anew has no plans yet."""
 
 
 def list_backends(exclude_tags: Any = None) -> list[str]:
