@@ -396,9 +396,12 @@ class Trace:
 
     def take_apart(self) -> None:
         """Let go of all that it has seen, once no plan of it is left: what a dropped step held is
-        freed at once, not when Python's collector comes."""
+        freed at once, not when Python's collector comes. Where its tensors are stays: one that got
+        out of the step is asked for its device before it can be refused."""
+        place = self.place
         self.builder.forget()
         vars(self).clear()
+        self.place = place
 
     def graph(self, name: str, outs: Sequence[Tensor]) -> Graph:
         """The step so far: `outs` returned, then every written input with its last value."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import queue
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import graphc
 from graphc import nn
 from graphc.cli.measure import measure_gpu
+from graphc.errors import TracerLeak
 from graphc.frontend.devices import accelerator
 from graphc.frontend.step.cuda_backend import backend_at
 from graphc.nn import functional as F
@@ -489,3 +491,14 @@ def test_a_model_that_is_gone_gives_its_memory_back() -> None:
     assert held() - before >= 4 * 64 * 64 * 4  # weights, gradients, and two slots
     del model, optimizer
     assert held() - before <= 1 << 14  # what programs of one operation keep
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_outlives_a_dropped_step_is_refused_where_there_is_a_gpu(device: str) -> None:
+    kept: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    graphc.compile(lambda x: kept.put(x + 1))(graphc.ones(3).cuda().to(device))
+    gc.collect()
+    x = kept.get()
+    assert x.device.type == device
+    with pytest.raises(TracerLeak):
+        x + 1
