@@ -15,6 +15,7 @@ os.environ.setdefault("GRAPHC_VERIFY", "graphs")
 
 import graphc
 from graphc.frontend import epoch, switches
+from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.step import plan as plans
 
 
@@ -65,6 +66,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _seeded() -> None:
     """A process draws a seed of its own; a test that draws numbers repeats them."""
     graphc.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _without_gpu() -> Iterator[None]:
+    """A GPU that a test plays is there for it alone: tensors are asked for their device then."""
+    before = list(ACCELERATORS)
+    yield
+    ACCELERATORS[:] = before
 
 
 @pytest.fixture(autouse=True)
