@@ -106,6 +106,25 @@ class Compiled(Measured):
         self._patience = Patience()
         self._lock = threading.RLock()
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            if (latch := self._latch) is not None and not kwargs:
+                try:
+                    out = latch.run(*args)
+                except BaseException as e:
+                    out = latch.ended(e)
+                if out is not None:
+                    return out
+            if (ready := self._next) is not None and not kwargs:
+                out = self._again(ready, args)
+                if out is not MISSED:
+                    return out
+            if modes.trace is not None or modes.disabled:
+                return self._plain(args, kwargs)
+            return self._call(args, kwargs)
+        except DataDependentBranch as e:
+            reraise(e, self._last, self._watched, args, kwargs)
+
     def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         leaves: list[Tensor] = []
         given, self._latch = (args, kwargs), None
@@ -125,7 +144,8 @@ class Compiled(Measured):
                     self._prepare(entry, args, leaves)
                 return out
         if config.disabled():
-            return self._run_plain(*given)
+            with disable():
+                return self._plain(*given)
         self._numbers.note(*given)
         entry, leaves = self.entry(*given)
         out = entry.run(leaves, given)
@@ -186,8 +206,8 @@ class Compiled(Measured):
                 self._latched, self._latch = made, made.again(out)
         return out
 
-    def _run_plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """The eager call."""
+    def _plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """The call as Python makes it."""
         raise NotImplementedError
 
     # ---- misses --------------------------------------------------------------------------------
@@ -402,28 +422,8 @@ class CompiledFunction(Compiled):
         super().__init__(function, getattr(function, "__name__", "step"), backend, **options)
         self._options = options
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            if (latch := self._latch) is not None and not kwargs:
-                try:
-                    out = latch.run(*args)
-                except BaseException as e:
-                    out = latch.ended(e)
-                if out is not None:
-                    return out
-            if (ready := self._next) is not None and not kwargs:
-                out = self._again(ready, args)
-                if out is not MISSED:
-                    return out
-            if modes.trace is not None or modes.disabled:
-                return self._function(*args, **kwargs)
-            return self._call(args, kwargs)
-        except DataDependentBranch as e:
-            reraise(e, self._last, self._watched, args, kwargs)
-
-    def _run_plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        with disable():
-            return self._function(*args, **kwargs)
+    def _plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        return self._function(*args, **kwargs)
 
     def __get__(self, instance: Any, owner: type | None = None) -> CompiledFunction:
         if instance is None:
@@ -463,28 +463,8 @@ class CompiledModule(Compiled):
         self.module = module
         self._options = options
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            if (latch := self._latch) is not None and not kwargs:
-                try:
-                    out = latch.run(*args)
-                except BaseException as e:
-                    out = latch.ended(e)
-                if out is not None:
-                    return out
-            if (ready := self._next) is not None and not kwargs:
-                out = self._again(ready, args)
-                if out is not MISSED:
-                    return out
-            if modes.disabled:
-                return self.module._call_impl(args, kwargs)
-            return self._call(args, kwargs)
-        except DataDependentBranch as e:
-            reraise(e, self._last, self._watched, args, kwargs)
-
-    def _run_plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        with disable():
-            return self.module._call_impl(args, kwargs)
+    def _plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        return self.module._call_impl(args, kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CompiledModule:
         return type(self)(memo[id(self.module)], self._given, **self._options)
