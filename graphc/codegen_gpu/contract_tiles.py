@@ -18,6 +18,7 @@ for what is usual: processes that began with other batches give the same bits.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
@@ -141,7 +142,6 @@ def _product(
     depth = max(LEAST, depth)
     steps = -(-k // depth)
 
-    sms = target.sms
     limits = TALL if exact else _with_epilogue(c, steps, count(c.cols, usual))
     limits = (32, 32) if c.dtype is f64 else limits
 
@@ -152,8 +152,9 @@ def _product(
         """Rows and cols of one, and how many there are."""
         batch, m, n = (count(axes, sizes) for axes in (c.batch, c.rows, c.cols))
         large = not exact and limits == (128, 128) and not _tiles_read(c) and not one_loop
-        if large and len(c.epilogue) <= LITTLE and full(batch * -(-m // 128) * -(-n // 256), sms):
-            return 128, 256, batch * -(-m // 128) * -(-n // 256)
+        wide = batch * -(-m // 128) * -(-n // 256)
+        if large and len(c.epilogue) <= LITTLE and full(wide, target.sms):
+            return 128, 256, wide
         rows, cols = _sides(m, n, batch, parts, target, limits, one_loop)
         rows = _run_rows(m, rows) if c.kernel.partials else rows
         return rows, cols, batch * -(-m // rows) * -(-n // cols)
@@ -162,37 +163,50 @@ def _product(
     groups = target.has_groups and not exact and tiles(usual)[0] >= GROUP_ROWS
     if groups:  # whatever the hints are: other instructions may round another way
         rows = max(rows, GROUP_ROWS)
-    splits = 1
-    if not summing:
-        few = {
-            a.extent: FEW
-            for a in c.rows
-            if isinstance(a.extent, str) and usual[a.extent] == UNKNOWN
-        }
-        a, b, found = tiles(usual | few)
-        most = min(MAX_SPLITS, max(1, PARTS // (a * b)))
-        for many, other in ((c.rows, c.cols), (c.cols, c.rows)):
-            if any(isinstance(x.extent, str) for x in many):  # parts take no more than they read
-                each = count(other, usual) * PART_BYTES
-                most = min(most, k * c.operand_dtype.itemsize // max(each, 1))
-        splits = _splits(found, steps, target, most)
-        if one_loop:
-            most = min(most, LONG_SPLITS, max(1, sms // found))
-            splits = 1 << max(most.bit_length() - 1, 0)
-    wide = rows * cols
-    warps = 8 if wide >= 128 * 128 else 4 if wide >= 32 * 64 else 2
-    warps = max(warps, GROUP_WARPS) if groups else warps
+    splits = 1 if summing else _product_splits(c, usual, tiles, k, steps, one_loop, target)
+
     easy = inner == 1 or not summing  # to find the elements of a step: else warps have enough to do
-    if easy and wide == 64 * 128:
-        reads = limits != TALL and (not summing or steps == 1 or _tiles_read(c))
-        warps = warps if reads else 8
-    warps = _room_beside(c, wide, warps)
+    reads = limits != TALL and (not summing or steps == 1 or _tiles_read(c))
+    warps = _product_warps(c, rows * cols, groups, easy and not reads)
     stage = (rows + cols) * depth * c.operand_dtype.itemsize
     room = target.shared_bytes // max(stage, 1)
     short = exact or (summing and easy)
     stages = max(3, min(3 if short else 4, room // 2))  # for two programs at once
     stages = max(2, min(room, stages, steps))
     return Tile("product", rows, cols, depth, inner, splits, warps, stages)
+
+
+def _product_splits(
+    c: Product,
+    usual: dict[str, int],
+    tiles: Callable[[dict[str, int]], tuple[int, int, int]],
+    k: int,
+    steps: int,
+    one_loop: bool,
+    target: Target,
+) -> int:
+    """Parts of its sum: what is added up stays small beside what is read, with few rows, too."""
+    unknown = [a.extent for a in c.rows if isinstance(a.extent, str)]
+    few = {name: FEW for name in unknown if usual[name] == UNKNOWN}
+    a, b, found = tiles(usual | few)
+    most = min(MAX_SPLITS, max(1, PARTS // (a * b)))
+    for many, other in ((c.rows, c.cols), (c.cols, c.rows)):
+        if any(isinstance(x.extent, str) for x in many):  # parts take no more than they read
+            each = count(other, usual) * PART_BYTES
+            most = min(most, k * c.operand_dtype.itemsize // max(each, 1))
+    if one_loop:
+        most = min(most, LONG_SPLITS, max(1, target.sms // found))
+        return 1 << max(most.bit_length() - 1, 0)
+    return _splits(found, steps, target, most)
+
+
+def _product_warps(c: Product, area: int, groups: bool, busy: bool) -> int:
+    """`busy`: a tile of 64 by 128 has sums enough for eight."""
+    warps = 8 if area >= 128 * 128 else 4 if area >= 32 * 64 else 2
+    warps = max(warps, GROUP_WARPS) if groups else warps
+    if busy and area == 64 * 128:
+        warps = 8
+    return _room_beside(c, area, warps)
 
 
 def _boxed(c: Product, sizes: dict[str, int], usual: dict[str, int], target: Target) -> Tile | None:
