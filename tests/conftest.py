@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -74,6 +75,15 @@ def _without_gpu() -> Iterator[None]:
     before = list(ACCELERATORS)
     yield
     ACCELERATORS[:] = before
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """For tests of how short a call is: after steps that other tests left have been collected, the
+    next call is a long one."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

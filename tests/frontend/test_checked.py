@@ -14,6 +14,8 @@ from graphc.errors import NotFinite
 from graphc.nn import functional as F
 from graphc.passes import spans, watch
 
+pytestmark = pytest.mark.usefixtures("uncollected")
+
 OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "sgd": lambda p: optim.SGD(p, lr=0.1),
     "momentum": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=1e-4, nesterov=True),

@@ -23,7 +23,10 @@ from graphc.frontend.tensor import Tensor
 from tests.counted import ORDERS, WARM_UP, Counted
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(places() is None, reason="this interpreter keeps no versions")
+pytestmark = [
+    pytest.mark.skipif(places() is None, reason="this interpreter keeps no versions"),
+    pytest.mark.usefixtures("uncollected"),
+]
 
 
 class Calls:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import graphc
+
+pytestmark = pytest.mark.usefixtures("uncollected")
 
 
 def test_a_number_of_the_loop_that_says_when_to_step() -> None:

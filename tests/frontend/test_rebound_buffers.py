@@ -11,6 +11,8 @@ import graphc
 from graphc.errors import Untraceable
 from tests.frontend.test_rebound_places import CALLS, Scenario, check, given
 
+pytestmark = pytest.mark.usefixtures("uncollected")
+
 torch: Any = pytest.importorskip("torch")
 
 

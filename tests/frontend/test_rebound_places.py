@@ -13,6 +13,8 @@ import pytest
 import graphc
 from graphc.errors import AutogradError, Untraceable
 
+pytestmark = pytest.mark.usefixtures("uncollected")
+
 torch: Any = pytest.importorskip("torch")
 Scenario = Callable[[Any, Any], Any]  # of a library and what wraps a step: what was observed
 CALLS = 8

@@ -22,6 +22,8 @@ from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import TensorSpec, f32
 
+pytestmark = pytest.mark.usefixtures("uncollected")
+
 FRAMES, WARM_UP = 9, 6
 SCALE = {"factor": 1.0}
 factor = 1.0

@@ -25,6 +25,8 @@ from graphc.runtime.cpu.job import TICKS, Timed
 from graphc.runtime.peaks import Peaks, load, save
 from graphc.runtime.tally import Tally
 
+pytestmark = pytest.mark.usefixtures("uncollected")
+
 
 @pytest.fixture(scope="module")
 def step() -> CompiledFunction:

@@ -21,7 +21,10 @@ from graphc.runtime.cuda import apart, capture, device, executor
 from graphc.runtime.cuda.device import Device
 from tests.counted import ORDERS, WARM_UP, Counted
 
-pytestmark = pytest.mark.skipif(places() is None, reason="this interpreter keeps no versions")
+pytestmark = [
+    pytest.mark.skipif(places() is None, reason="this interpreter keeps no versions"),
+    pytest.mark.usefixtures("uncollected"),
+]
 
 
 @pytest.fixture
