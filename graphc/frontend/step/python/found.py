@@ -111,6 +111,10 @@ def in_object(x: Any, name: str) -> Iterator[Row]:
     elif kept is not MISSING and inspect.isdatadescriptor(kept):
         yield type, x, type(x)  # which may be another later
         yield from in_classes(type(x).__mro__, name)
+    elif mine is not MISSING and kept is MISSING and not plain:  # whose class has code for it
+        yield partial(object.__getattribute__, x), "__dict__", own(x)
+        yield from in_classes(type(x).__mro__, name)
+        yield in_mapping(own(x), name)
     elif mine is not MISSING or kept is MISSING:
         get = attrgetter(name) if plain and mine is not MISSING else partial(_static, name)
         yield get, x, mine

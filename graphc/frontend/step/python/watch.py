@@ -22,7 +22,9 @@ from graphc.errors import InvalidState
 from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
-from graphc.frontend.step.python import asked, counts, deep, lazy, printed, rebound, stack, writes
+from graphc.frontend.step.python import (
+    asked, counts, deep, lazy, printed, rebound, settled, stack, writes,
+)  # fmt: skip
 from graphc.frontend.step.python.calls import Calls, imported
 from graphc.frontend.step.python.code import (
     BY_ARGUMENT,
@@ -102,6 +104,7 @@ class Watch:
                     settle(trace, self.reads)
             finally:
                 self.reads.stores.undo(self.reads.made())
+                settled.drop(self.reads)
                 counts.repeat_counts(self.reads)
                 forget_cached(self.reads.notes)
                 self.reads.check_deferred()
