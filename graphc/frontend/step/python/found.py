@@ -19,7 +19,7 @@ from graphc.frontend.step.python.stack import MISSING
 
 Row = tuple[Callable[[Any], Any], Any, Any]
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by Python code, which may change it
-LAZY = {"__annotations__", "__doc__", "__abstractmethods__"}  # no methods
+LAZY = {"__annotations__", "__doc__", "__abstractmethods__", "__slotnames__"}  # no methods
 STORED = (MemberDescriptorType, GetSetDescriptorType)
 
 

@@ -14,7 +14,6 @@ from types import CellType
 from typing import Any
 
 from graphc.frontend import trace as tracing
-from graphc.frontend.noted import Effect
 from graphc.frontend.step.python.found import Row, in_mapping, in_object, is_module, kept_by, own
 from graphc.frontend.step.python.guards import SIMPLE, same
 from graphc.frontend.step.python.held import Note, Place, add

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from types import CellType, MemberDescriptorType
+from types import CellType, MemberDescriptorType, ModuleType
 from typing import Any, NamedTuple
 from weakref import WeakMethod
 
@@ -240,6 +240,8 @@ def _inside(x: Any, objects: bool = False) -> Iterable[tuple[Hashable, Any]]:
     only of one that no copy can be made of."""
     if objects and (isinstance(x, CHANGED) or is_record(x)):
         return []
+    if isinstance(x, ModuleType):  # whose names are stored as items
+        x = vars(x)
     if isinstance(x, dict):
         return [(("item", id(x), k), v) for k, v in x.items()]
     if isinstance(x, CHANGED):

@@ -23,15 +23,24 @@ from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.step.python import (
-    asked, counts, deep, lazy, printed, rebound, settled, stack, writes,
+    asked,
+    counts,
+    deep,
+    lazy,
+    printed,
+    rebound,
+    settled,
+    stack,
+    writes,
 )  # fmt: skip
+from graphc.frontend.step.python.affairs import is_its_own_affair
 from graphc.frontend.step.python.calls import Calls, imported
 from graphc.frontend.step.python.code import (
     BY_ARGUMENT,
     BY_BACKWARD,
     LIBRARY,
     OWN,
-    USERS,
+    WATCHED,
     after_maps,
     after_reads,
     decoded,
@@ -41,7 +50,6 @@ from graphc.frontend.step.python.code import (
 )  # fmt: skip
 from graphc.frontend.step.python.found import in_classes
 from graphc.frontend.step.python.guards import Guard, Kept
-from graphc.frontend.step.python.handed import is_handed, is_its_own_affair
 from graphc.frontend.step.python.held import CONTAINERS, FIXED, advances, mapping_of
 from graphc.frontend.step.python.numbers import ReadNumbers
 from graphc.frontend.step.python.ours import length, ours
@@ -90,27 +98,27 @@ class Watch:
         self.missed = False
         gc.collect(0)  # so that what is made from here on can be told by its age
         seen = self._monitoring() if MONITORING else self._tracing()
-        with ours(print=printed.show, len=length), seen:
-            trace = tracing.active()
-            if trace is not None:
-                trace.setting, trace.wrote = self.reads.set_mode, self.reads.wrote
-                trace.watched = True
-            try:
+        trace = tracing.active()
+        if trace is not None:
+            trace.setting, trace.wrote = self.reads.set_mode, self.reads.wrote
+            trace.watched = True
+        try:
+            with ours(print=printed.show, len=length), seen:
                 yield
-                if isinstance(trace, StepTrace):
-                    counts.foresee(trace, self.reads)
-                    spend(trace)
-                    rebound.find(trace, self.reads)
-                    settle(trace, self.reads)
-            finally:
-                self.reads.stores.undo(self.reads.made())
-                settled.drop(self.reads)
-                counts.repeat_counts(self.reads)
-                forget_cached(self.reads.notes)
-                self.reads.check_deferred()
-            self.reads.stores.check(self.reads)
-            if trace is not None:
-                trace.setting = trace.wrote = None  # a plan keeps the trace, not all that it met
+            if isinstance(trace, StepTrace):
+                counts.foresee(trace, self.reads)
+                spend(trace)
+                rebound.find(trace, self.reads)
+                settle(trace, self.reads)
+        finally:
+            self.reads.stores.undo(self.reads.made())
+            settled.drop(self.reads)
+            counts.repeat_counts(self.reads)
+            forget_cached(self.reads.notes)
+            self.reads.check_deferred()
+        self.reads.stores.check(self.reads)
+        if trace is not None:
+            trace.setting = trace.wrote = None  # a plan keeps the trace, not all that it met
 
     @contextmanager
     def _tracing(self) -> Iterator[None]:
@@ -146,7 +154,7 @@ class Watch:
                 found = self._finds[id(code)](at)
                 if found is not None and threading.get_ident() == thread:
                     frame = sys._getframe(1)
-                    if self._locals[id(code)][1] == USERS or self._is_reached(frame):
+                    if self._locals[id(code)][1] in WATCHED or self._is_reached(frame):
                         found[0](self, frame, found[1])
 
             MONITORING.register_callback(tool, events.PY_START, started)
@@ -206,12 +214,12 @@ class Watch:
         return cast(Find, find)
 
     def _is_reached(self, frame: FrameType) -> bool:
-        """Whether a library's function was called by what is watched, or by us for its author."""
+        """Whether a function of Python's, or of what graphc needs, was called by what is watched."""
         caller = frame.f_back
         if caller is None:
             return False
         watched = id(caller.f_code) in self._finds if MONITORING else caller.f_trace is not None
-        return not is_its_own_affair(frame) if watched else is_handed(frame)
+        return watched and not is_its_own_affair(frame)
 
     def _pause(self, frame: FrameType, code: CodeType, how: str) -> None:
         """Trace nothing until a function of ours returns: its frame holds what goes on then."""
@@ -236,11 +244,11 @@ class Watch:
     def _finder(self, code: CodeType, who: str) -> Any:
         if who == OWN:
             return leaf(code)
-        actions = USER_ACTIONS if who == USERS else LIBRARY_ACTIONS
+        actions = USER_ACTIONS if who in WATCHED else LIBRARY_ACTIONS
         rows = decoded(code).items()
         found = {at: (actions[kind], arg) for at, (kind, arg) in rows if kind in actions}
         found |= {at: (Watch._made_map, found.get(at)) for at in after_maps(code)}
-        if who == USERS:
+        if who in WATCHED:
             for end in printed.texts(code).values():
                 found |= {at: (Watch._text, found.get(at)) for at in end.at}
             found |= {at: (Watch._text_given, found.get(at)) for at in printed.returns(code)}
@@ -252,11 +260,11 @@ class Watch:
         """The function that runs, where its class has it, and what it was given."""
         reads = self.reads
         fn = stack.function(frame)
-        if who == USERS:
+        if who in WATCHED:
             reads.function(frame, fn)
         if code.co_argcount:
             name = code.co_name
-            if who == USERS and name[:2] == "__" == name[-2:] and isinstance(fn, FunctionType):
+            if who in WATCHED and name[:2] == "__" == name[-2:] and isinstance(fn, FunctionType):
                 self._special(frame, stack.local(frame, 0), name)
         for k in range(code.co_argcount + code.co_kwonlyargcount):
             x = stack.local(frame, k)
@@ -278,7 +286,7 @@ class Watch:
 
     def _taking(self, frame: FrameType, read: Callable[..., None], *what: Any) -> None:
         """Note a read whose value is on top next."""
-        if self.reads.stands.any and self._locals[id(frame.f_code)][1] == USERS:
+        if self.reads.stands.any and self._locals[id(frame.f_code)][1] in WATCHED:
             self.reads.stands.taking(read, frame, *what)
         else:
             read(frame, *what)
