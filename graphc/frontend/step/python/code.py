@@ -22,7 +22,7 @@ from graphc.frontend.table import FOLLOWED
 LIBRARIES = tuple(
     sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
-# Of the code that runs: the user's, of an installed package, of Python or what graphc needs, and ours.
+# Whose code runs: the user's, an installed package's, that of Python or what graphc needs, ours.
 PACKAGES = "site-packages", "dist-packages"
 USERS, INSTALLED, LIBRARY, OWN = "user's", "installed", "library", "own"
 WATCHED = (USERS, INSTALLED)  # whose state counts, whoever has handed it what

@@ -1,7 +1,7 @@
 """Watch: sees every instruction of a user's own code that reads or writes while a step is traced.
 
 A trace function (`sys.settrace`, from CPython 3.12 on `sys.monitoring`) is told of each frame, and
-of each instruction of the user's and of what it called in a library (or what `handed.py` finds).
+of each instruction of the user's, of installed packages and of what these called of Python's own.
 Before an instruction runs, its operands lie on the frame's value stack. graphc's own code is left
 alone; that which can call no code of a user's runs with tracing off, since tracing is slow.
 """
@@ -28,8 +28,6 @@ from graphc.frontend.step.python import (
     deep,
     lazy,
     printed,
-    rebound,
-    settled,
     stack,
     writes,
 )  # fmt: skip
@@ -48,6 +46,7 @@ from graphc.frontend.step.python.code import (
     leaf,
     whose_code,
 )  # fmt: skip
+from graphc.frontend.step.python.ended import settling
 from graphc.frontend.step.python.found import in_classes
 from graphc.frontend.step.python.guards import Guard, Kept
 from graphc.frontend.step.python.held import CONTAINERS, FIXED, advances, mapping_of
@@ -56,9 +55,7 @@ from graphc.frontend.step.python.ours import length, ours
 from graphc.frontend.step.python.paused import Resume, resumed_by_errors
 from graphc.frontend.step.python.reads import Reads
 from graphc.frontend.step.python.stack import MISSING, top
-from graphc.frontend.step.python.stores import CHANGED, forget_cached
-from graphc.frontend.step.python.tables import settle, spend
-from graphc.frontend.step.steptrace import StepTrace
+from graphc.frontend.step.python.stores import CHANGED
 from graphc.frontend.tensor import Tensor
 
 NEW_CALL = sys.version_info >= (3, 13)  # [callable, self or NULL, arguments] on the stack
@@ -98,27 +95,8 @@ class Watch:
         self.missed = False
         gc.collect(0)  # so that what is made from here on can be told by its age
         seen = self._monitoring() if MONITORING else self._tracing()
-        trace = tracing.active()
-        if trace is not None:
-            trace.setting, trace.wrote = self.reads.set_mode, self.reads.wrote
-            trace.watched = True
-        try:
-            with ours(print=printed.show, len=length), seen:
-                yield
-            if isinstance(trace, StepTrace):
-                counts.foresee(trace, self.reads)
-                spend(trace)
-                rebound.find(trace, self.reads)
-                settle(trace, self.reads)
-        finally:
-            self.reads.stores.undo(self.reads.made())
-            settled.drop(self.reads)
-            counts.repeat_counts(self.reads)
-            forget_cached(self.reads.notes)
-            self.reads.check_deferred()
-        self.reads.stores.check(self.reads)
-        if trace is not None:
-            trace.setting = trace.wrote = None  # a plan keeps the trace, not all that it met
+        with settling(self.reads), ours(print=printed.show, len=length), seen:
+            yield
 
     @contextmanager
     def _tracing(self) -> Iterator[None]:
@@ -214,7 +192,7 @@ class Watch:
         return cast(Find, find)
 
     def _is_reached(self, frame: FrameType) -> bool:
-        """Whether a function of Python's, or of what graphc needs, was called by what is watched."""
+        """Whether a function of Python's, or of what graphc needs, was called by what is seen."""
         caller = frame.f_back
         if caller is None:
             return False
