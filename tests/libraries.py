@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ def library(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     spec = importlib.util.spec_from_file_location("installed", file)
     assert spec is not None and spec.loader is not None
     module: Any = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "installed", module)
     spec.loader.exec_module(module)
-    assert code.whose(str(file)) == code.LIBRARY
+    assert code.whose(str(file)) == code.INSTALLED
     return module

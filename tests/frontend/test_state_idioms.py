@@ -203,3 +203,18 @@ def test_a_cache_keeps_no_tensor_of_a_trace(size: int | None) -> None:
         assert step(x).tolist() == step(x).tolist() == (x * mask(2)).tolist()
         mask.cache_clear()
     assert step(graphc.ones(2)).tolist() == mask(2).tolist()
+
+
+def test_keyword_arguments_that_an_inner_function_uses_are_new() -> None:
+    def outer(x: Any, **given: Any) -> Any:
+        def inner() -> Any:
+            return given["n"]
+
+        n = inner()
+        given["n"] = None
+        return x * n
+
+    step = graphc.compile(lambda x: outer(x, n=3))
+    for _ in range(3):
+        assert step(graphc.ones(1)).item() == 3
+    assert step.stats.programs == 1

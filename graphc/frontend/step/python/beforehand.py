@@ -182,4 +182,4 @@ def current(what: str, owner: Any, key: Any) -> Any:
     """What stands at a place of Python's state."""
     if what == "cell":
         return owner.cell_contents
-    return getattr(owner, key) if what == "attr" else owner[key]
+    return getattr(owner, key) if what in ("attr", "class") else owner[key]

@@ -33,7 +33,8 @@ from typing import Any
 import numpy as np
 
 from graphc.frontend.step.python import asked, writes
-from graphc.frontend.step.python.code import LIBRARY, OWN, USERS, whose
+from graphc.frontend.step.python.affairs import is_dropped
+from graphc.frontend.step.python.code import LIBRARY, OWN, USERS, WATCHED, whose
 from graphc.frontend.step.python.collector import as_before
 from graphc.frontend.step.python.deep import deep, handed, shown
 from graphc.frontend.step.python.found import contents, in_mapping, is_module, own, static
@@ -314,7 +315,8 @@ class Calls:
     def _refused(self, frame: FrameType, f: Any, name: str, me: Any) -> bool:
         if self.asks_system(frame, f):
             return True
-        if _hashable(f) in CLOCKS or (name in NOW and isinstance(me, type) and _of_time(me)):
+        clock = _hashable(f) in CLOCKS or (name in NOW and isinstance(me, type) and _of_time(me))
+        if clock and (f is time.sleep or not is_dropped(frame)):
             self.reads.refuse(
                 frame, None, f"a clock, `{name}`, is read inside a compiled step",
                 "read the clock outside, or pass the time as a tensor argument",
@@ -418,7 +420,7 @@ def imported(reads: Reads, frame: FrameType, name: str) -> None:
     for part in {name, name.partition(".")[0]} - sys.stdlib_module_names:
         place: Place = ("item", id(sys.modules), part)
         file = getattr(sys.modules.get(part), "__file__", None) or ""
-        if part in sys.modules and whose(file) == USERS and place not in reads.notes:
+        if part in sys.modules and whose(file) in WATCHED and place not in reads.notes:
             row = in_mapping(sys.modules, part)
             reads.note(place, frame, f"module `{part}`", sys.modules, [row])
 

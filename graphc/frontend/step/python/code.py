@@ -22,7 +22,14 @@ from graphc.frontend.table import FOLLOWED
 LIBRARIES = tuple(
     sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
-USERS, LIBRARY, OWN = "user's", "library", "own"
+# Whose code runs: the user's, an installed package's, that of Python or what graphc needs, ours.
+PACKAGES = "site-packages", "dist-packages"
+USERS, INSTALLED, LIBRARY, OWN = "user's", "installed", "library", "own"
+WATCHED = (USERS, INSTALLED)  # whose state counts, whoever has handed it what
+NEEDED = {  # packages that graphc computes and works with: their state is no step's
+    "numpy", "ml_dtypes", "llvmlite", "networkx", "safetensors", "platformdirs", "tqdm", "triton",
+    "cuda", "_distutils_hack", "pytest", "_pytest", "pluggy", "xdist", "execnet", "coverage",
+}  # fmt: skip
 CO_GENERATOR = 0x20
 LEAVES = tuple(
     os.path.join(PACKAGE, *path.split("/"))
@@ -87,7 +94,7 @@ def is_library(file: str) -> bool:
 
 def is_pythons(file: str) -> bool:
     """Whether a file belongs to Python itself."""
-    installed = "site-packages" in file or "dist-packages" in file
+    installed = any(name in file for name in PACKAGES)
     return file.startswith("<frozen ") or (file.startswith(LIBRARIES[:2]) and not installed)
 
 
@@ -98,7 +105,16 @@ MADE = "<string>", "<class "  # how names of files begin that there are none of
 def whose(file: str) -> str:
     if is_own(file):
         return OWN
-    return LIBRARY if is_library(file) else USERS
+    if not is_library(file):
+        return USERS
+    return LIBRARY if is_pythons(file) or _package(file) in NEEDED else INSTALLED
+
+
+def _package(file: str) -> str:
+    """The package of an installed file, or the module that is one."""
+    roots = [i + len(n) for n in PACKAGES if (i := file.rfind(n)) >= 0]
+    start = max(roots, default=max(len(r) for r in LIBRARIES if file.startswith(r)))
+    return file[start:].lstrip(os.sep).partition(os.sep)[0].partition(".")[0]
 
 
 def whose_code(code: CodeType, space: dict[str, Any]) -> str:

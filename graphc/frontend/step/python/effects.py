@@ -142,8 +142,16 @@ def drop_unused(trace: Trace, result: Any) -> None:
             rebuilt(trace.effects[action.number], lambda h: used.append(h.number), HostValue)
         kept.append(action)
     trace.after_commit[:] = reversed(kept)
-    if not any(isinstance(a, Effect) for a in kept):
-        trace.effects.clear()
+
+
+def renumber(trace: Trace) -> None:
+    """Keep the arguments of the Effects that are left, for each call fills in those that are."""
+    given: list[Any] = []
+    for k, action in enumerate(trace.after_commit):
+        if isinstance(action, Effect):
+            trace.after_commit[k] = action._replace(number=len(given))
+            given.append(trace.effects[action.number])
+    trace.effects[:] = given
 
 
 def run(actions: Sequence[Any], given: Sequence[Any], call: Call) -> dict[int, Any]:

@@ -19,7 +19,7 @@ from graphc.frontend.step.python.stack import MISSING
 
 Row = tuple[Callable[[Any], Any], Any, Any]
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by Python code, which may change it
-LAZY = {"__annotations__", "__doc__", "__abstractmethods__"}  # no methods
+LAZY = {"__annotations__", "__doc__", "__abstractmethods__", "__slotnames__"}  # no methods
 STORED = (MemberDescriptorType, GetSetDescriptorType)
 
 
@@ -111,6 +111,10 @@ def in_object(x: Any, name: str) -> Iterator[Row]:
     elif kept is not MISSING and inspect.isdatadescriptor(kept):
         yield type, x, type(x)  # which may be another later
         yield from in_classes(type(x).__mro__, name)
+    elif mine is not MISSING and kept is MISSING and not plain:  # whose class has code for it
+        yield partial(object.__getattribute__, x), "__dict__", own(x)
+        yield from in_classes(type(x).__mro__, name)
+        yield in_mapping(own(x), name)
     elif mine is not MISSING or kept is MISSING:
         get = attrgetter(name) if plain and mine is not MISSING else partial(_static, name)
         yield get, x, mine

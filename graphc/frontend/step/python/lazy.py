@@ -29,7 +29,7 @@ from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.reading import Readable
 from graphc.frontend.step.python import beforehand, deep, effects, stack
-from graphc.frontend.step.python.code import LIBRARY, whose
+from graphc.frontend.step.python.code import INSTALLED, LIBRARY, whose
 from graphc.frontend.step.python.effects import Itself
 from graphc.frontend.step.python.found import kept_by, own, sets_by_code
 from graphc.frontend.step.python.held import BYTES, CONTAINERS, FIXED, is_iterator
@@ -87,13 +87,14 @@ def _replaced(
     trace: Trace, frame: FrameType, f: Any, args: Sequence[Any], reads: Reads
 ) -> Function | None:
     name, first = f.__name__, args[0] if args else None
-    if f is warnings.warn and reads.filters is warnings.filters:
+    of_package = whose(frame.f_code.co_filename) == INSTALLED  # what it tells is its own affair
+    if f is warnings.warn and reads.filters is warnings.filters and not of_package:
         return partial(_warn_later, trace, frame)
     if name == "join" and args and is_iterator(args[-1]):
         return partial(_of_items, trace, f)
     if _is_for_its_effect(f, args, reads) and _is_dropped(frame) and _is_old(f, args, reads):
         return partial(_later, trace, reads, f)
-    if name in LEVELS and _is_logging(f):
+    if name in LEVELS and _is_logging(f) and not of_package:
         return partial(_log_later, trace, reads, f, name, LEVELS[name])
     if _hashed(f) and f in (float, int, str) and len(args) == 1 and _is_number(first):
         return partial(_converted, trace, f)
@@ -243,7 +244,7 @@ def touched(reads: Reads, x: Any, name: str) -> None:
 
 def _is_librarys(f: FunctionType) -> bool:
     file = f.__code__.co_filename
-    return whose(file) == LIBRARY or file.startswith(UTILITIES)
+    return whose(file) in (LIBRARY, INSTALLED) or file.startswith(UTILITIES)
 
 
 def _hashed(f: Any) -> bool:

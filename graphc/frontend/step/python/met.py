@@ -8,8 +8,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from graphc.errors import is_own
-from graphc.frontend.step.python.code import is_library
+from graphc.frontend.step.python.code import INSTALLED, USERS, whose
 from graphc.frontend.step.python.found import Row, special
 from graphc.frontend.step.python.guards import Guard
 from graphc.frontend.step.python.held import FIXED
@@ -41,12 +40,12 @@ class Met:
         return self.names.get(id(x)) or type(x).__name__
 
     def is_users(self, kind: type) -> bool:
-        """Whether a type is the user's own."""
+        """Whether a type is the user's own, or of Python code of an installed package's."""
         known = self.users.get(kind)
         if known is None:
             file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
-            library = not file and kind.__module__ != "__main__"
-            known = not (library or is_own(file) or is_library(file))
+            whom = whose(file) if file or kind.__module__ == "__main__" else ""
+            known = whom == USERS or (whom == INSTALLED and file.endswith(".py"))
             self.users[kind] = known
         return known
 

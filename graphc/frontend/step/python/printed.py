@@ -17,7 +17,7 @@ from graphc.errors import Untraceable, user_frame
 from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.modes import modes
 from graphc.frontend.step.python import effects, ours, stack
-from graphc.frontend.step.python.code import USERS, whose_code
+from graphc.frontend.step.python.code import WATCHED, whose_code
 from graphc.frontend.step.python.observers import taken
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.tensor import Tensor
@@ -25,6 +25,7 @@ from graphc.ir.symbols import Unknown
 
 OPEN, CLOSE = "\ue000graphc:", "\ue001"
 LITERAL = (int, float, complex, bool, type(None))
+CACHE = dis.opmap.get("CACHE", 0)
 FORMATS = ("FORMAT_VALUE", "FORMAT_SIMPLE", "FORMAT_WITH_SPEC")
 TEXT_METHODS = {"__str__", "__repr__", "__format__"}
 FIX = "graphc.debug.print(text, *tensors) prints after each call; or print outside the step"
@@ -142,7 +143,7 @@ def _joined(x: Text) -> str:
 
 def _is_followed(frame: FrameType, form: str | None) -> bool:
     """Whether an f-string of the user's is being made, whose end is known."""
-    if whose_code(frame.f_code, frame.f_globals) != USERS:
+    if whose_code(frame.f_code, frame.f_globals) not in WATCHED:
         return False
     end = texts(frame.f_code).get(frame.f_lasti)
     return end is not None and not (form is None and end.padded)
@@ -166,8 +167,10 @@ def _rows(code: CodeType) -> list[dis.Instruction]:
 
 def rows_after(frame: FrameType) -> list[dis.Instruction]:
     """The instructions that follow the one that a frame is at."""
-    rows = _rows(frame.f_code)
-    k = next((k for k, r in enumerate(rows) if r.offset == frame.f_lasti), len(rows))
+    rows, at = _rows(frame.f_code), frame.f_lasti
+    while at > 0 and frame.f_code.co_code[at] == CACHE:  # it waits for what it has called
+        at -= 2
+    k = next((k for k, r in enumerate(rows) if r.offset == at), len(rows))
     return rows[k + 1 : k + 8]
 
 

@@ -321,8 +321,6 @@ def choose(trace: StepTrace, result: Any) -> None:
         for e in found:
             trace.after_commit.remove(e)
             trace.effects[e.number] = (), {}
-    if not any(isinstance(a, Effect) for a in trace.after_commit):
-        trace.effects.clear()
 
 
 def _tensors(tree: Any) -> list[Tensor]:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from types import CellType, MemberDescriptorType
+from types import CellType, MemberDescriptorType, ModuleType
 from typing import Any, NamedTuple
 from weakref import WeakMethod
 
@@ -41,7 +41,7 @@ class Store(NamedTuple):
     """One change of `owner`, and the Effect that repeats it."""
 
     owner: Any
-    place: Hashable
+    place: Any
     effect: Effect
     given: tuple[Any, ...]
 
@@ -132,6 +132,19 @@ class Stores:
         """All that was stored."""
         return [x for s in self._all for x in s.given]
 
+    @property
+    def all(self) -> list[Store]:
+        return self._all
+
+    def of_places(self) -> list[Store]:
+        """Those that set an attribute, a variable or a cell; the others change a container."""
+        return [s for s in self._all if isinstance(s.place, tuple)]
+
+    def before(self, place: Hashable) -> Any:
+        """What stood at a place before the step set it."""
+        put: Any = self._before[place]
+        return put.args[1]
+
     def undo(self, made: set[int]) -> None:
         """Have what is older than the trace put back when it ends, and keep the Effects of that."""
         trace = tracing.active()
@@ -150,8 +163,6 @@ class Stores:
             owner = Itself(s.owner) if path is None else Argument(path)
             trace.first(("store", s.place), self._before[s.place])  # a copy, too, for its guards
             trace.effects[s.effect.number] = (owner, *given), {}
-        if not any(isinstance(a, Effect) for a in trace.after_commit):
-            trace.effects.clear()
         self._all = [s for s in self._all if id(s.owner) not in own]
         _wait_for_values(trace, self._all)
         for s in self._all:
@@ -229,6 +240,8 @@ def _inside(x: Any, objects: bool = False) -> Iterable[tuple[Hashable, Any]]:
     only of one that no copy can be made of."""
     if objects and (isinstance(x, CHANGED) or is_record(x)):
         return []
+    if isinstance(x, ModuleType):  # whose names are stored as items
+        x = vars(x)
     if isinstance(x, dict):
         return [(("item", id(x), k), v) for k, v in x.items()]
     if isinstance(x, CHANGED):

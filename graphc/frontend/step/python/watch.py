@@ -1,7 +1,7 @@
 """Watch: sees every instruction of a user's own code that reads or writes while a step is traced.
 
 A trace function (`sys.settrace`, from CPython 3.12 on `sys.monitoring`) is told of each frame, and
-of each instruction of the user's and of what it called in a library (or what `handed.py` finds).
+of each instruction of the user's, of installed packages and of what these called of Python's own.
 Before an instruction runs, its operands lie on the frame's value stack. graphc's own code is left
 alone; that which can call no code of a user's runs with tracing off, since tracing is slow.
 """
@@ -22,14 +22,23 @@ from graphc.errors import InvalidState
 from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
-from graphc.frontend.step.python import asked, counts, deep, lazy, printed, rebound, stack, writes
+from graphc.frontend.step.python import (
+    asked,
+    counts,
+    deep,
+    lazy,
+    printed,
+    stack,
+    writes,
+)  # fmt: skip
+from graphc.frontend.step.python.affairs import is_its_own_affair
 from graphc.frontend.step.python.calls import Calls, imported
 from graphc.frontend.step.python.code import (
     BY_ARGUMENT,
     BY_BACKWARD,
     LIBRARY,
     OWN,
-    USERS,
+    WATCHED,
     after_maps,
     after_reads,
     decoded,
@@ -37,18 +46,16 @@ from graphc.frontend.step.python.code import (
     leaf,
     whose_code,
 )  # fmt: skip
-from graphc.frontend.step.python.found import in_classes
+from graphc.frontend.step.python.ended import settling
+from graphc.frontend.step.python.found import contents, in_classes
 from graphc.frontend.step.python.guards import Guard, Kept
-from graphc.frontend.step.python.handed import is_handed, is_its_own_affair
 from graphc.frontend.step.python.held import CONTAINERS, FIXED, advances, mapping_of
 from graphc.frontend.step.python.numbers import ReadNumbers
 from graphc.frontend.step.python.ours import length, ours
 from graphc.frontend.step.python.paused import Resume, resumed_by_errors
 from graphc.frontend.step.python.reads import Reads
 from graphc.frontend.step.python.stack import MISSING, top
-from graphc.frontend.step.python.stores import CHANGED, forget_cached
-from graphc.frontend.step.python.tables import settle, spend
-from graphc.frontend.step.steptrace import StepTrace
+from graphc.frontend.step.python.stores import CHANGED
 from graphc.frontend.tensor import Tensor
 
 NEW_CALL = sys.version_info >= (3, 13)  # [callable, self or NULL, arguments] on the stack
@@ -88,26 +95,8 @@ class Watch:
         self.missed = False
         gc.collect(0)  # so that what is made from here on can be told by its age
         seen = self._monitoring() if MONITORING else self._tracing()
-        with ours(print=printed.show, len=length), seen:
-            trace = tracing.active()
-            if trace is not None:
-                trace.setting, trace.wrote = self.reads.set_mode, self.reads.wrote
-                trace.watched = True
-            try:
-                yield
-                if isinstance(trace, StepTrace):
-                    counts.foresee(trace, self.reads)
-                    spend(trace)
-                    rebound.find(trace, self.reads)
-                    settle(trace, self.reads)
-            finally:
-                self.reads.stores.undo(self.reads.made())
-                counts.repeat_counts(self.reads)
-                forget_cached(self.reads.notes)
-                self.reads.check_deferred()
-            self.reads.stores.check(self.reads)
-            if trace is not None:
-                trace.setting = trace.wrote = None  # a plan keeps the trace, not all that it met
+        with settling(self.reads), ours(print=printed.show, len=length), seen:
+            yield
 
     @contextmanager
     def _tracing(self) -> Iterator[None]:
@@ -143,7 +132,7 @@ class Watch:
                 found = self._finds[id(code)](at)
                 if found is not None and threading.get_ident() == thread:
                     frame = sys._getframe(1)
-                    if self._locals[id(code)][1] == USERS or self._is_reached(frame):
+                    if self._locals[id(code)][1] in WATCHED or self._is_reached(frame):
                         found[0](self, frame, found[1])
 
             MONITORING.register_callback(tool, events.PY_START, started)
@@ -203,12 +192,12 @@ class Watch:
         return cast(Find, find)
 
     def _is_reached(self, frame: FrameType) -> bool:
-        """Whether a library's function was called by what is watched, or by us for its author."""
+        """Whether a function of Python's, or of what graphc needs, was called by what is seen."""
         caller = frame.f_back
         if caller is None:
             return False
         watched = id(caller.f_code) in self._finds if MONITORING else caller.f_trace is not None
-        return not is_its_own_affair(frame) if watched else is_handed(frame)
+        return watched and not is_its_own_affair(frame)
 
     def _pause(self, frame: FrameType, code: CodeType, how: str) -> None:
         """Trace nothing until a function of ours returns: its frame holds what goes on then."""
@@ -221,8 +210,7 @@ class Watch:
 
     def _calls_back(self, x: Any) -> bool:
         """Whether an argument may lead to a function of a user's."""
-        if isinstance(x, CellType):  # an argument that an inner function uses
-            x = x.cell_contents
+        x = _held_by(x)
         kind = type(x)
         if kind is Tensor or kind in FIXED:
             return False
@@ -233,11 +221,11 @@ class Watch:
     def _finder(self, code: CodeType, who: str) -> Any:
         if who == OWN:
             return leaf(code)
-        actions = USER_ACTIONS if who == USERS else LIBRARY_ACTIONS
+        actions = USER_ACTIONS if who in WATCHED else LIBRARY_ACTIONS
         rows = decoded(code).items()
         found = {at: (actions[kind], arg) for at, (kind, arg) in rows if kind in actions}
         found |= {at: (Watch._made_map, found.get(at)) for at in after_maps(code)}
-        if who == USERS:
+        if who in WATCHED:
             for end in printed.texts(code).values():
                 found |= {at: (Watch._text, found.get(at)) for at in end.at}
             found |= {at: (Watch._text_given, found.get(at)) for at in printed.returns(code)}
@@ -249,17 +237,16 @@ class Watch:
         """The function that runs, where its class has it, and what it was given."""
         reads = self.reads
         fn = stack.function(frame)
-        if who == USERS:
+        if who in WATCHED:
             reads.function(frame, fn)
         if code.co_argcount:
             name = code.co_name
-            if who == USERS and name[:2] == "__" == name[-2:] and isinstance(fn, FunctionType):
+            if who in WATCHED and name[:2] == "__" == name[-2:] and isinstance(fn, FunctionType):
                 self._special(frame, stack.local(frame, 0), name)
         for k in range(code.co_argcount + code.co_kwonlyargcount):
-            x = stack.local(frame, k)
-            if x is not MISSING:
+            if (x := _held_by(stack.local(frame, k))) is not MISSING:
                 reads.know(x, code.co_varnames[k])
-        if (x := stack.named(frame, code)) is not MISSING:
+        if (x := _held_by(stack.named(frame, code))) is not MISSING:
             reads.know(x, "keyword arguments", new=True)
 
     def _special(self, frame: FrameType, x: Any, name: str) -> None:
@@ -275,7 +262,7 @@ class Watch:
 
     def _taking(self, frame: FrameType, read: Callable[..., None], *what: Any) -> None:
         """Note a read whose value is on top next."""
-        if self.reads.stands.any and self._locals[id(frame.f_code)][1] == USERS:
+        if self.reads.stands.any and self._locals[id(frame.f_code)][1] in WATCHED:
             self.reads.stands.taking(read, frame, *what)
         else:
             read(frame, *what)
@@ -453,6 +440,11 @@ class Watch:
         args, f = top(frame, 1 + named), top(frame, (3 if NEW_CALL else 2) + named)
         given = list(args) if isinstance(args, list | tuple) else []
         return f, [*given, *(top(frame).values() if named else ())]
+
+
+def _held_by(x: Any) -> Any:
+    """What a local variable is: of an argument that an inner function uses, in its cell."""
+    return contents(x) if isinstance(x, CellType) else x
 
 
 USER_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {

@@ -38,6 +38,7 @@ MANAGED_DICT = 1 << 4  # Py_TPFLAGS_MANAGED_DICT: the dict's pointer stands befo
 TYPE_BYTES: int = vars(type)["__basicsize__"].__get__(type)
 BEFORE = -24
 RESTLESS = 2  # a word that moved so often without a change that mattered is watched no more
+BY_OBJECT = object.__getattribute__
 KEYS, VALUES = 32, 40  # where a dict's table of entries is, and the values of a shared one
 Word = tuple[Any, int]  # an object, and where in it the word is
 Slot = tuple[Any, int, Any]  # a dict, where a slot of its table is from there, what is in it
@@ -212,6 +213,8 @@ def of_guard(guard: Guard) -> list[Word] | None:
         return of_attribute(subject, (*name,)) if offset is None else [(subject, offset)]
     if isinstance(get, Whole):
         return version(subject) if type(subject) is dict else None
+    if isinstance(get, partial) and get.func is BY_OBJECT:
+        return (of_object(get.args[0]) or [])[:1] or None
     if isinstance(get, partial):
         return version(get.args[0]) if get.func is item else None
     if getattr(get, "__name__", "") in ("get", "__contains__"):

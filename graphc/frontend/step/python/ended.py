@@ -1,0 +1,41 @@
+"""What is found out when a step has run while it was traced, in this order.
+
+Nothing is watched any more, for what this calls may be a user's: an `__eq__`, a `__getattribute__`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from graphc.frontend import trace as tracing
+from graphc.frontend.step.python import counts, rebound, settled
+from graphc.frontend.step.python.reads import Reads
+from graphc.frontend.step.python.stores import forget_cached
+from graphc.frontend.step.python.tables import settle, spend
+from graphc.frontend.step.steptrace import StepTrace
+
+
+@contextmanager
+def settling(reads: Reads) -> Iterator[None]:
+    """Inside, a step runs; then its places, tables, stores and counts are made each call's."""
+    trace = tracing.active()
+    if trace is not None:
+        trace.setting, trace.wrote = reads.set_mode, reads.wrote
+        trace.watched = True
+    try:
+        yield
+        if isinstance(trace, StepTrace):
+            counts.foresee(trace, reads)
+            spend(trace)
+            rebound.find(trace, reads)
+            settle(trace, reads)
+    finally:
+        reads.stores.undo(reads.made())
+        settled.drop(reads)
+        counts.repeat_counts(reads)
+        forget_cached(reads.notes)
+        reads.check_deferred()
+    reads.stores.check(reads)
+    if trace is not None:
+        trace.setting = trace.wrote = None  # a plan keeps the trace, not all that it met
