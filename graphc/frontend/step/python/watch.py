@@ -46,7 +46,7 @@ from graphc.frontend.step.python.ours import length, ours
 from graphc.frontend.step.python.paused import Resume, resumed_by_errors
 from graphc.frontend.step.python.reads import Reads
 from graphc.frontend.step.python.stack import MISSING, top
-from graphc.frontend.step.python.stores import CHANGED, forget_cached
+from graphc.frontend.step.python.stores import CHANGED, find_older, forget_cached
 from graphc.frontend.step.python.tables import settle, spend
 from graphc.frontend.step.steptrace import StepTrace
 from graphc.frontend.tensor import Tensor
@@ -101,6 +101,8 @@ class Watch:
                     rebound.find(trace, self.reads)
                     settle(trace, self.reads)
             finally:
+                counts.put_back(self.reads)
+                find_older(self.reads)
                 self.reads.stores.undo(self.reads.made())
                 counts.repeat_counts(self.reads)
                 forget_cached(self.reads.notes)
