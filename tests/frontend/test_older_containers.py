@@ -1,5 +1,6 @@
 """A container that is older than a step stays itself, whoever the step hands it on to: what it
-returns or stores elsewhere is that very list, dict or dataclass, with what the call has put there."""
+returns or stores elsewhere is that very list, dict or dataclass, with what the call has put
+there."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import ctypes
 import gc
 from array import array
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from types import FrameType, FunctionType, MappingProxyType
 from typing import Any, NamedTuple
@@ -213,14 +213,6 @@ def cached(fn: Any, key: Any) -> list[Row]:
         return [in_mapping(table, key)]
     held = Whole(table, frozenset())
     return [(held, table, held.kept), (evicted, fn, evicted(fn))]
-
-
-def flat(x: Any) -> Iterator[Any]:
-    """x, and what is in it where it is a tuple."""
-    yield x
-    if type(x) is tuple:
-        for item in x:
-            yield from flat(item)
 
 
 def where(frame: FrameType) -> tuple[str, int, str]:

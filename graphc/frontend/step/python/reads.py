@@ -24,7 +24,7 @@ from graphc.errors import Unguarded, is_own
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import Carried
 from graphc.frontend.step.names import key_text
-from graphc.frontend.step.python.ages import held_by, youngest
+from graphc.frontend.step.python.ages import flat, held_by, youngest
 from graphc.frontend.step.python.code import is_library
 from graphc.frontend.step.python.found import (
     HEAP_TYPE,
@@ -56,7 +56,6 @@ from graphc.frontend.step.python.held import (
     advanced,
     cached,
     context,
-    flat,
     mapping_of,
     results_of,
     where,
