@@ -109,6 +109,9 @@ class StepTrace(Trace):
     def foresee(self, x: HostValue) -> None:
         beforehand.foresee(self, x)
 
+    def varies(self, x: HostValue) -> bool:
+        return beforehand.varies(self, x)
+
     def asked(self, x: HostValue, what: Callable[[Any], Any]) -> Any:
         return beforehand.asked(self, x, what)
 

@@ -81,7 +81,7 @@ class Reads(Met):
 
     def __init__(self, numbers: ReadNumbers | None = None) -> None:
         super().__init__()
-        self.stands = StandIns(numbers or ReadNumbers())
+        self.stands = StandIns(numbers)
         self.notes: dict[Place, Note] = {}
         self._refused: list[tuple[Any, Unguarded]] = []  # with what must be older than the trace
         self.uses: Counter[Place] = Counter()  # how often each was looked up
