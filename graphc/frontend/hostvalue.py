@@ -103,6 +103,15 @@ class HostValue:
         found = [a.of_constants() if isinstance(a, HostValue) else a for a in args]
         return UNKNOWN if action is None or UNKNOWN in found else action(*found)
 
+    def varies(self) -> bool:
+        """Whether an index or a slice of tensors has to be this number as a tensor: nobody knows it
+        before the call, or it was another so often that each call reads it."""
+        self.check()
+        if self.kind is not int:
+            return False
+        known = self.now is not UNKNOWN
+        return self.trace.varies(self) if known else self.of_constants() is UNKNOWN
+
     def __bool__(self) -> bool:
         self.check()
         if self.now is UNKNOWN and self.of_constants() is UNKNOWN:

@@ -8,7 +8,7 @@ concrete tensors are kept here or put back when the trace ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Container, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -59,6 +59,7 @@ class Trace:
         self.called: dict[Any, None] = {}  # modules whose forward ran
         self.after_commit: list[Any] = []  # host actions after each call, Effects among them
         self.effects: list[Any] = []  # arguments of each Effect
+        self.older: dict[int, Any] = {}  # of containers met, by id: what hands them on themselves
         self.unwritten: dict[Tensor, Tensor] = {}  # copies of state for Effects, and its tensors
         self.deferred: list[Any] = []  # hooks that only look, called after each call
         self.given: Any = ()  # the arguments, whose containers are copies of the call's
@@ -73,6 +74,7 @@ class Trace:
         self.foreseen: dict[int, Any] = {}  # by HostValue known before a call, a place it stands at
         self.refused: GraphcError | None = None  # whatever the step makes of it
         self.setting: Callable[[Any, bool], None] | None = None  # is told of train() and eval()
+        self.loose: Container[Any] = ()  # lines that read a number at each call
         self.wrote: Callable[[str, Any, Any], None] | None = None  # is told of items of tables
         self.tables: list[Kept] = []  # hooks that the step changes
         self.inlined: list[Any] = []  # hooks that are traced, though they only look
@@ -332,6 +334,10 @@ class Trace:
 
     def foresee(self, x: HostValue) -> None:
         """x has just been computed."""
+
+    def varies(self, x: HostValue) -> bool:
+        """Whether an index that is known before each call is read anew by each."""
+        return False
 
     def asked(self, x: HostValue, what: Callable[[Any], Any]) -> Any:
         """`what(x)`, of what is known before each call."""

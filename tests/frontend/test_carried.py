@@ -185,3 +185,72 @@ def test_a_counted_number_that_python_needs_is_read(use: Callable[..., None]) ->
     for _ in range(4):
         assert compiled(graphc.ones(2)).tolist() == plain(graphc.ones(2)).tolist()
     assert told == wanted
+
+
+def beside_tensors(x: Any) -> Callable[[Any], Any]:
+    state = {"t": 0, "m": x}
+
+    def step(x: Any) -> Any:
+        state["t"] += 1
+        state["m"] = state["m"] + x
+        return state
+
+    return step
+
+
+def made_by_the_first_call(x: Any) -> Callable[[Any], Any]:
+    states: dict[str, Any] = {}
+
+    def step(x: Any) -> Any:
+        state = states.setdefault("p", {"t": 0, "m": x * 0})
+        state["t"] += 1
+        state["m"] = 0.9 * state["m"] + x / (1 - 0.9 ** state["t"])
+        return state
+
+    return step
+
+
+def counted_then_set(x: Any) -> Callable[[Any], Any]:
+    state = {"t": 3, "n": 0}
+
+    def step(x: Any) -> Any:
+        state["n"] += 1
+        state["t"] += 1
+        state["t"] = 5
+        return state
+
+    return step
+
+
+@pytest.mark.parametrize("make", [beside_tensors, made_by_the_first_call, counted_then_set])
+def test_what_is_counted_in_a_container_that_the_step_stores_into(make: Any) -> None:
+    x = graphc.ones(3)
+    plain, step = make(x), make(x)
+    held: list[Any] = []
+
+    def kept(x: Any) -> Any:
+        held[:] = [step(x)]
+        return x.sum()
+
+    compiled = graphc.compile(kept)
+    for _ in range(4):
+        compiled(x)
+        wanted = plain(x)
+        assert {k: v if isinstance(v, int) else v.tolist() for k, v in held[0].items()} == {
+            k: v if isinstance(v, int) else v.tolist() for k, v in wanted.items()
+        }
+
+
+def test_a_step_that_fails_has_counted_nothing() -> None:
+    state: dict[str, Any] = {"n": 0}
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        state["n"] += 1
+        state["n"] = 7
+        state["m"] = x
+        raise ValueError("the step's own")
+
+    with pytest.raises(ValueError, match="own"):
+        step(graphc.ones(2))
+    assert state == {"n": 0}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from graphc.errors import ShapeMismatch
 from graphc.frontend.api import creation
 from graphc.frontend.checked import checked
-from graphc.frontend.hostvalue import UNKNOWN, HostValue
+from graphc.frontend.hostvalue import HostValue
 from graphc.ir.extent import is_unknown
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ Linear = tuple[Any, Any, Any]  # a HostValue or None, what it is multiplied with
 def run(x: Tensor, axis: int, s: slice) -> Tensor | None:
     """The indices along `axis` of a slice that begins at such a number; None for any other."""
     start, step = s.start, 1 if s.step is None else s.step
-    if not isinstance(start, HostValue) or start.now is not UNKNOWN or step != 1:
+    if not isinstance(start, HostValue) or step != 1 or not start.varies():
         return None
     count = _length(start, s.stop)
     if count is None:

@@ -16,6 +16,7 @@ from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import creation, shapes
 from graphc.frontend.api.runs import run as run_of
+from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import data_sized, is_tensor
 from graphc.ir import sugar as P
@@ -108,6 +109,8 @@ def _as_data(item: Any) -> Any:
     if isinstance(item, SEQUENCES):
         items = list(item)
         item = creation.tensor(items) if _holds_tensors(items) else np.array(items or [0][:0])
+    if isinstance(item, HostValue) and item.varies():
+        return item.as_tensor()
     if is_tensor(item) and item.dtype is u8:
         _warn_of_bytes()
     if not isinstance(item, np.ndarray):

@@ -252,6 +252,7 @@ class _Capturing:
             trace.keep_flags()
             self._note_gradients(stand_ins)
             trace.note_leaves()
+            result = effects.handed_on(trace, result)
             effects.hooks_changed(trace)
             effects.drop_unused(trace, result)
             choose(trace, result)
@@ -281,6 +282,7 @@ class _Capturing:
         for k, x in enumerate(self.leaves):
             twin = next((j for j in range(k) if alike(self.leaves[j], x)), None)
             if k in self.fixed:
+                self.trace.passed.add(x.storage)
                 made.append(x)
                 continue
             if twin is not None:

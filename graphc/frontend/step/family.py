@@ -150,6 +150,9 @@ class Entry:
             taken.tree, self.plan.out_types, taken.returned, sizes, taken.rebound
         )
         self.has_effects = bool(taken.trace.effects)
+        result, given = taken.tree if self.has_effects else (taken.tree, ())
+        self.hands_on = effects.names_any(result)  # what is older than the step
+        self._within = effects.names_within(given)
         self.spent = SpentNode(taken.name, taken.no_gradients)
         self.words = Words()
         self.used = self.kept_bytes = 0  # as `budget` has seen last
@@ -174,9 +177,12 @@ class Entry:
             self.record(slots, leaves, outs, scalars)
         if self.has_effects:
             result, given = result
-            values = effects.run(self.family.taken.trace.after_commit, given, call)
+            actions = self.family.taken.trace.after_commit
+            values = effects.run(actions, given, call, self._within)
             if values:
                 result = effects.resolved(result, values)
+        if self.hands_on:
+            result = effects.of_call(result, call)
         return result
 
     def record(

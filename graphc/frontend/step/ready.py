@@ -253,7 +253,7 @@ def prepared(entry: Entry, args: Sequence[Any], leaves: Sequence[Tensor]) -> Rea
     """The next call after one with these arguments, if it may be as simple as that."""
     plan, kept = entry.plan, entry.guards.sets[0]
     arguments = _arguments(plan, args)
-    special = entry.has_effects or plan.fixed or modes.anomaly
+    special = entry.has_effects or entry.hands_on or plan.fixed or modes.anomaly
     if arguments is None or special or not plan.rests():
         return None
     with running.lock:  # what is watched now stays alive until something else is

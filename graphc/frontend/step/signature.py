@@ -35,6 +35,7 @@ PRODUCTS = {"highest": "as written", "medium": "of bfloat16 where that pays"}
 Key = tuple[Hashable, ...]
 Mode = tuple[bool, tuple[tuple[str, DType], ...], DType, str]  # what a key says of the process
 Kinds = type | tuple[type, ...]
+NOTHING: Mapping[int, Any] = {}
 
 
 def signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tensor]) -> Key:
@@ -162,30 +163,37 @@ def edge(x: Tensor) -> object:
     return (x.grad_fn or x) if x.requires_grad else None
 
 
-def rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds = Tensor) -> Any:
-    """A copy of nested containers in which each `kind` in them is `leaf(it)`."""
+def rebuilt(
+    x: Any, leaf: Callable[[Any], Any], kind: Kinds = Tensor, instead: Mapping[int, Any] = NOTHING
+) -> Any:
+    """A copy of nested containers in which each `kind` in them is `leaf(it)`, and a container of
+    these ids what is put `instead`."""
     try:
-        return _rebuilt(x, leaf, kind)
+        return _rebuilt(x, leaf, kind, instead)
     except RecursionError:
         refuse_cycles(x, _items)
         raise
 
 
-def _rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds) -> Any:
+def _rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds, instead: Mapping[int, Any]) -> Any:
     if isinstance(x, kind):
         return leaf(x)
+    if instead and id(x) in instead:
+        return instead[id(x)]
     if isinstance(x, tuple) and hasattr(x, "_fields"):
-        return type(x)(*[_rebuilt(item, leaf, kind) for item in tuple.__iter__(x)])
+        return type(x)(*[_rebuilt(item, leaf, kind, instead) for item in tuple.__iter__(x)])
     if type(x) in (list, tuple, Size):
-        return type(x)(_rebuilt(item, leaf, kind) for item in x)
+        return type(x)(_rebuilt(item, leaf, kind, instead) for item in x)
     if type(x) in TABLES:
-        return type(x)((k, _rebuilt(item, leaf, kind)) for k, item in x.items())
+        return type(x)((k, _rebuilt(item, leaf, kind, instead)) for k, item in x.items())
     if is_record(x):
-        return _record_rebuilt(x, leaf, kind)
+        return _record_rebuilt(x, leaf, kind, instead)
     return x
 
 
-def _record_rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds) -> Any:
+def _record_rebuilt(
+    x: Any, leaf: Callable[[Any], Any], kind: Kinds, instead: Mapping[int, Any]
+) -> Any:
     """A copy of a dataclass's instance, but itself if nothing in it is of the kind."""
     met: list[Any] = []
 
@@ -193,8 +201,9 @@ def _record_rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds) -> Any:
         met.append(item)
         return leaf(item)
 
-    new = {name: _rebuilt(item, noted, kind) for name, item in record(x).items()}
-    if not met:
+    items = record(x)
+    new = {name: _rebuilt(item, noted, kind, instead) for name, item in items.items()}
+    if not met and not any(id(item) in instead for item in items.values()):
         return x
     out = copy.copy(x)
     for name, item in new.items():

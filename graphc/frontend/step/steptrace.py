@@ -79,6 +79,7 @@ class StepTrace(Trace):
     def __init__(self) -> None:
         super().__init__()
         self.owners: dict[Storage, int] = {}  # concrete storages of arguments
+        self.passed: set[Storage] = set()  # of arguments that are state of this trace
         self.stand_ins: dict[Storage, int] = {}
         self.leaves: dict[Tensor, None] = {}
         self.shown: dict[Tensor, Shown] = {}  # concrete tensors that were touched, as they were
@@ -107,6 +108,9 @@ class StepTrace(Trace):
 
     def foresee(self, x: HostValue) -> None:
         beforehand.foresee(self, x)
+
+    def varies(self, x: HostValue) -> bool:
+        return beforehand.varies(self, x)
 
     def asked(self, x: HostValue, what: Callable[[Any], Any]) -> Any:
         return beforehand.asked(self, x, what)

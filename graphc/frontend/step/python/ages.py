@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 
@@ -24,3 +24,11 @@ def held_by(roots: Iterable[Any]) -> set[int]:
                 found.add(id(x))
                 pending.append(x)
     return found
+
+
+def flat(x: Any) -> Iterator[Any]:
+    """x, and what is in it where it is a tuple."""
+    yield x
+    if type(x) is tuple:
+        for item in x:
+            yield from flat(item)

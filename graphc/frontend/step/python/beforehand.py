@@ -53,7 +53,7 @@ class Beforehand:
         at = {h.number: k for k, h in enumerate(needed)}
         self._rows = tuple(_row(h, at) for h in needed)
         self._what = what
-        self.label = f"{x.origin} as Python asks it"
+        self.label = f"{x.origin} as {'an index' if what is operator.index else 'Python asks it'}"
         frame = user_frame(1)
         self.where = (frame.f_code.co_filename, frame.f_lineno) if frame else ("", 0)
 
@@ -74,6 +74,11 @@ class Beforehand:
         made = copy(self)
         made._rows = tuple((action, sizes(args), nested) for action, args, nested in self._rows)
         return made
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it is asked for the place of an element, which needs no program of its own."""
+        return self._what is operator.index
 
     def token(self) -> tuple[Any, ...]:
         """What tells it from others."""
@@ -155,6 +160,12 @@ def asked(trace: Trace, x: HostValue, what: Callable[[Any], Any]) -> Any:
     return what(x.now)
 
 
+def varies(trace: Trace, x: HostValue) -> bool:
+    """Whether a line has indexed by several values of such a number."""
+    asked = Beforehand(x, operator.index)
+    return (asked.label, *asked.where) in trace.loose
+
+
 def _guard(trace: Trace, x: HostValue, what: Callable[[Any], Any]) -> None:
     trace.guards.append((Beforehand(x, what), what(x.now)))
 
@@ -170,7 +181,7 @@ def number(trace: Trace, x: HostValue) -> Tensor:
 def _kind(x: Any) -> str:
     """The type of a number, and whether a program can be given it."""
     wide = isinstance(x, int) and not -WIDEST <= x < WIDEST
-    return "wide" if wide else type(x).__name__
+    return "wide" if wide else type(x).__name__.replace("Extent", "int")
 
 
 def kind_at(what: str, key: Any, owner: Any) -> Any:

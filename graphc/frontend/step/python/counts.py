@@ -82,6 +82,7 @@ def count(reads: Reads, frame: FrameType, what: str, x: Any, key: Any, by: float
         reads.changing(table)
         note = reads.notes[place] if known else reads.notes.pop(place)
         reads.counted[place] = Count(note, what, x, key, before, [])
+        reads.begun.setdefault(place, reads.counted[place])
     reads.counted[place].steps.append(step := partial(add, what, x, key, by))
     trace.after_commit.append(step)
     return True
@@ -134,17 +135,24 @@ def _now(what: str, _: int, key: Any, owner: Any) -> Any:
         return None
 
 
+def put_back(reads: Reads) -> None:
+    """Give what the step counted its old value when the trace ends: last of all, as a container is
+    put back as it was when the step first stored into it, which may be after it was counted in."""
+    trace = tracing.active()
+    made = reads.made() if trace is not None and reads.begun else set()
+    for place, count in reads.begun.items() if trace is not None else ():
+        if place[1] not in made:
+            trace.first(("count", *place), partial(count.put, count.before))
+
+
 def repeat_counts(reads: Reads) -> None:
-    """Give what the step counted its old value, and count again after each call."""
+    """Count again after each call what is older than the step."""
     trace = tracing.active()
     if trace is None or not any(map(_is_count, trace.after_commit)):
         return
     made = reads.made()
-    repeated: set[int] = set()
-    for place, count in reads.counted.items():
-        if count.x is not None and place[1] not in made:
-            trace.first(("count", *place), partial(count.put, count.before))
-            repeated |= {id(step) for step in count.steps}
+    kept = [count.steps for place, count in reads.counted.items() if place[1] not in made]
+    repeated = {id(step) for steps in kept for step in steps}
     trace.after_commit[:] = [a for a in trace.after_commit if not _is_count(a) or id(a) in repeated]
 
 

@@ -154,10 +154,36 @@ def renumber(trace: Trace) -> None:
     trace.effects[:] = given
 
 
-def run(actions: Sequence[Any], given: Sequence[Any], call: Call) -> dict[int, Any]:
+def handed_on(trace: Trace, result: Any) -> Any:
+    """What the step returns, with an `Itself` for each container in it that is older."""
+    older, trace.older = trace.older, {}
+    return rebuilt(result, lambda x: x, instead=older) if older else result
+
+
+def names_any(*trees: Any) -> bool:
+    """Whether there is an `Itself` in them."""
+    found: list[Itself] = []
+    rebuilt(trees, found.append, Itself)
+    return bool(found)
+
+
+def names_within(given: Sequence[Call]) -> bool:
+    """Whether there is one in what an Effect is given, as a part of that."""
+    parts = (a for args, named in given for a in (*args, *named.values()))
+    return names_any(*(a for a in parts if not isinstance(a, Itself)))
+
+
+def of_call(tree: Any, call: Call) -> Any:
+    """The tree with what each `Itself` in it stands for."""
+    return rebuilt(tree, lambda a: a.of(call), Itself)
+
+
+def run(
+    actions: Sequence[Any], given: Sequence[Any], call: Call, within: bool = False
+) -> dict[int, Any]:
     """All actions in their order; returns the values of HostValues by number. After the error of
     one no other effect happens, as in eager code, but what the package itself keeps in step with
-    the program does."""
+    the program does. `within`: whether an `Itself` may be a part of what is given."""
     values: dict[int, Any] = {}
     failed: BaseException | None = None
     for action in actions:
@@ -167,6 +193,8 @@ def run(actions: Sequence[Any], given: Sequence[Any], call: Call) -> dict[int, A
             args, kwargs = given[action.number]
             if values:
                 args, kwargs = resolved((args, kwargs), values)
+            if within:
+                args, kwargs = of_call((args, kwargs), call)
             args = [a.of(call) if isinstance(a, Itself) else a for a in args]
             kwargs = {k: a.of(call) if isinstance(a, Itself) else a for k, a in kwargs.items()}
             try:

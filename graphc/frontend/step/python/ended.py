@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from graphc.frontend import trace as tracing
 from graphc.frontend.step.python import counts, rebound, settled
 from graphc.frontend.step.python.reads import Reads
-from graphc.frontend.step.python.stores import forget_cached
+from graphc.frontend.step.python.stores import find_older, forget_cached
 from graphc.frontend.step.python.tables import settle, spend
 from graphc.frontend.step.steptrace import StepTrace
 
@@ -31,6 +31,8 @@ def settling(reads: Reads) -> Iterator[None]:
             rebound.find(trace, reads)
             settle(trace, reads)
     finally:
+        counts.put_back(reads)
+        find_older(reads)
         reads.stores.undo(reads.made())
         settled.drop(reads)
         counts.repeat_counts(reads)

@@ -77,7 +77,8 @@ class ReadNumbers:
                 self.moving.add(line)
             if type(guard.kept) in (int, float) and type(guard.now()) is type(guard.kept):
                 self._changes[line] += 1
-                if self._changes[line] >= CHANGES:
+                index = getattr(guard.subject, "is_index", False)  # the state's place is loose
+                if index or self._changes[line] >= CHANGES:
                     self.loosen(line)
 
     def loosen(self, line: Line) -> None:

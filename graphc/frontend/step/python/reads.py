@@ -24,7 +24,7 @@ from graphc.errors import Unguarded, is_own
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import Carried
 from graphc.frontend.step.names import key_text
-from graphc.frontend.step.python.ages import held_by, youngest
+from graphc.frontend.step.python.ages import flat, held_by, youngest
 from graphc.frontend.step.python.code import is_library
 from graphc.frontend.step.python.found import (
     HEAP_TYPE,
@@ -81,7 +81,7 @@ class Reads(Met):
 
     def __init__(self, numbers: ReadNumbers | None = None) -> None:
         super().__init__()
-        self.stands = StandIns(numbers or ReadNumbers())
+        self.stands = StandIns(numbers)
         self.notes: dict[Place, Note] = {}
         self._refused: list[tuple[Any, Unguarded]] = []  # with what must be older than the trace
         self.uses: Counter[Place] = Counter()  # how often each was looked up
@@ -94,7 +94,9 @@ class Reads(Met):
         self._before: dict[int, Whole] = {}  # containers as they were when first written
         self._iterators: list[tuple[Any, tuple[str, int, str]]] = []
         self.counted: dict[Place, Count] = {}
+        self.begun: dict[Place, Count] = {}  # counted, whatever was set there afterwards
         self._late: list[tuple[FrameType, Any, str]] = []
+        self.anew: set[int] = set()  # containers of which each call finds others like them
         self.stores = Stores(self.know)
         self._kept: list[Any] = []  # what keeps things as if they had been there before the step
         self.filters = warnings.filters  # another list, where the step changes what is shown
@@ -480,12 +482,17 @@ class Reads(Met):
             doubtful -= found
         return young | self.new
 
+    def older(self) -> set[int]:
+        """What was found in what is older than the trace, and is no copy made for it."""
+        made = self.made()
+        return self._reached(made) - made
+
     def _reached(self, young: set[int]) -> set[int]:
         """What was read from objects that are older than the trace."""
         return {
             id(x)
             for (_, of, _), note in self.notes.items()
             if self._parts.get(of, of) not in young
-            for get, _, kept in note.rows
-            for x in (kept if isinstance(get, Whole) and type(kept) is tuple else (kept,))
+            for _, _, kept in note.rows
+            for x in flat(kept)
         }

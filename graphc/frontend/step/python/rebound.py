@@ -36,7 +36,7 @@ from graphc.frontend.step.python.held import FIXED, Note, Place, Whole
 from graphc.frontend.step.python.reads import Reads
 from graphc.frontend.step.python.standing import Like, Standing, is_plain, is_whole
 from graphc.frontend.step.python.stores import CHANGED, SETS
-from graphc.frontend.step.python.trees import At, Path, Tree, alone
+from graphc.frontend.step.python.trees import At, Path, Tree, alone, containers
 from graphc.frontend.step.python.trees import found as trees_of
 from graphc.frontend.step.signature import is_record, rebuilt, record
 from graphc.frontend.step.steptrace import StepTrace
@@ -119,6 +119,7 @@ def _found(trace: StepTrace, reads: Reads, made: set[int], loaded: dict[Place, N
     for tree, covered in trees:
         if loose := frozenset(s.path for s in stood if s.tree is tree):
             reads.notes[tree.place] = tree.loosened(loose)
+            reads.anew.update(map(id, containers(tree.value)))
             for place in covered:
                 reads.notes.pop(place, None)
     return {s.place for s in stood if s.tree is None}
@@ -253,6 +254,7 @@ def _is_free(trace: StepTrace, x: Tensor) -> bool:
     hooked = x._hooks is not None or x._after_grad is not None
     return not (
         s in trace.owners
+        or s in trace.passed  # by the name of the argument, too, another tensor is read
         or (s in trace.written and (x.requires_grad or x.views))
         or hooked
         or x in trace.grads

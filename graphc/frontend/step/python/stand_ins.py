@@ -25,9 +25,11 @@ Read = Callable[..., None]  # of Reads: of a frame and what it reads
 class StandIns:
     """Those of one trace."""
 
-    def __init__(self, numbers: ReadNumbers) -> None:
+    def __init__(self, numbers: ReadNumbers | None) -> None:
         trace = tracing.active()
-        self._numbers = numbers
+        if trace is not None and numbers is not None:
+            trace.loose = numbers.loose
+        self._numbers = numbers = numbers or ReadNumbers()
         self.any = bool(numbers.loose or (trace is not None and trace.carried))
         self._of: dict[Place, tuple[float, HostValue]] = {}
         self._takes = False  # whether who reads puts them in place of the number

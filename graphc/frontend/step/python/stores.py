@@ -7,7 +7,7 @@ that got somewhere without being seen is refused.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -31,6 +31,7 @@ from graphc.frontend.trace import Trace
 from graphc.ir.symbols import Unknown
 
 CHANGED = (list, dict, set, deque)
+COPIED = (list, dict, OrderedDict)  # by whoever puts together what each call stores or returns
 TABLES = ("_parameters", "_buffers", "_modules")
 OF_OPTIMIZERS = ("group", "slots")  # which see to their changes themselves
 FIX = "return it, or hand it on with graphc.debug.callback(fn, tensor)"
@@ -158,7 +159,7 @@ class Stores:
             if id(s.effect) in dropped:
                 trace.effects[s.effect.number] = (), {}
                 continue
-            given = [x if copied(trace, x, made) else Itself(x) for x in s.given]
+            given = [given_to(trace, x, made) for x in s.given]
             path = passed.get(id(s.owner))
             owner = Itself(s.owner) if path is None else Argument(path)
             trace.first(("store", s.place), self._before[s.place])  # a copy, too, for its guards
@@ -255,6 +256,24 @@ def _inside(x: Any, objects: bool = False) -> Iterable[tuple[Hashable, Any]]:
 def copied(trace: Trace, x: Any, made: set[int]) -> bool:
     """Whether each call stores a copy: of what holds its tensors, or was made by the step."""
     return isinstance(x, FIXED) or id(x) in made or holds(trace, x)
+
+
+def given_to(trace: Trace, x: Any, made: set[int]) -> Any:
+    """What an Effect is told to store for x: a copy where it has to be, which holds containers that
+    are older than the step themselves; or x."""
+    if id(x) in trace.older or copied(trace, x, made):
+        return rebuilt(x, lambda t: t, instead=trace.older)
+    return Itself(x)
+
+
+def find_older(reads: Any) -> None:
+    """Of the containers that the step has met, those that each call finds to be the very same:
+    whoever it hands one on to gets that, whatever the call has put into it, and no copy."""
+    if (trace := tracing.active()) is None:
+        return
+    found = {id(x): x for x in reads.held.values() if type(x) in COPIED or is_record(x)}
+    older = {k: Itself(found[k]) for k in found.keys() & reads.older() - reads.anew}
+    trace.older = older | {k: Argument(path) for k, path in arguments(trace).items()}
 
 
 def holds(trace: Trace, tree: Any, differs: bool = True) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from graphc.frontend.step.python import effects
 from graphc.frontend.step.python.effects import Argument, Itself
 from graphc.frontend.step.python.reads import Reads
-from graphc.frontend.step.python.stores import arguments, copied, set_item
+from graphc.frontend.step.python.stores import arguments, given_to, set_item
 from graphc.frontend.step.steptrace import StepTrace
 from graphc.frontend.table import Changed, changing
 from graphc.frontend.tensor import Tensor
@@ -56,7 +56,7 @@ def _repeat(trace: StepTrace, reads: Reads, changed: Changed, made: set[int]) ->
         place = ("item", id(table), key)
         if key in before and before[key] is value and place not in reads.written:
             continue
-        given = value if copied(trace, value, made) else Itself(value)
+        given = given_to(trace, value, made)
         effects.repeat(trace, partial(set_item, key=key), ((owner, given), {}))
 
 

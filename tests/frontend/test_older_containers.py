@@ -1,0 +1,150 @@
+"""A container that is older than a step stays itself, whoever the step hands it on to: what it
+returns or stores elsewhere is that very list, dict or dataclass, with what the call has put
+there."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from types import SimpleNamespace as Space
+from typing import Any
+
+import pytest
+
+import graphc
+
+
+@dataclasses.dataclass
+class Record:
+    t: int
+    m: Any
+
+
+def plain(x: Any) -> Any:
+    """What can be compared of nested containers."""
+    if isinstance(x, graphc.Tensor):
+        return x.tolist()
+    if isinstance(x, Record | Space):
+        return plain(vars(x))
+    if isinstance(x, dict):
+        return {k: plain(v) for k, v in x.items()}
+    return [plain(v) for v in x] if isinstance(x, list | tuple) else x
+
+
+def returned(state: Any, box: Any) -> Callable[[Any], Any]:
+    def step(x: Any) -> Any:
+        state["t"] += 1
+        state["m"] = state["m"] + x
+        return state
+
+    return step
+
+
+def returned_within(state: Any, box: Any) -> Callable[[Any], Any]:
+    def step(x: Any) -> Any:
+        state["rows"].append(x.sum())
+        return state["m"] + x, [{"state": state["rows"]}]
+
+    return step
+
+
+def stored(state: Any, box: Any) -> Callable[[Any], Any]:
+    def step(x: Any) -> Any:
+        state["m"] = state["m"] + x
+        box.last = state
+        return x
+
+    return step
+
+
+def stored_within(state: Any, box: Any) -> Callable[[Any], Any]:
+    def step(x: Any) -> Any:
+        state["t"] += 1
+        state["m"] = state["m"] * x
+        box.seen.append([state, x])
+        return x
+
+    return step
+
+
+def record(state: Any, box: Any) -> Callable[[Any], Any]:
+    def step(x: Any) -> Any:
+        box.record.t += 1
+        box.record.m = box.record.m + x
+        box.seen[:] = [box.record]
+        return box.record
+
+    return step
+
+
+def default(state: Any, box: Any) -> Callable[[Any], Any]:
+    def step(x: Any, rows: list[Any] = state["rows"]) -> Any:
+        rows.append(1)
+        return rows, x
+
+    return step
+
+
+@pytest.mark.parametrize(
+    "make", [returned, returned_within, stored, stored_within, record, default]
+)
+def test_a_container_that_a_step_hands_on(make: Any) -> None:
+    outs, worlds = [], []
+    for wrap in (lambda f: f, graphc.compile):
+        state = {"t": 0, "m": graphc.zeros(2), "rows": []}
+        box = Space(seen=[], record=Record(0, graphc.zeros(2)))
+        call = wrap(make(state, box))
+        outs.append([plain(call(graphc.ones(2) + k)) for k in range(4)])
+        worlds.append(plain([state, box]))
+        shown = (box.last is state) if hasattr(box, "last") else True
+        for entry in box.seen:
+            shown &= entry is box.record if isinstance(entry, Record) else entry[0] is state
+        assert shown
+    assert outs[0] == outs[1]
+    assert worlds[0] == worlds[1]
+
+
+def test_a_container_among_the_arguments_is_returned_itself() -> None:
+    @graphc.compile
+    def step(state: Any, pair: Any, x: Any) -> Any:
+        state["n"] = state["n"] + 1
+        state["x"] = state["x"] + x
+        return state, (pair[0], x)
+
+    for n in range(3):
+        state, rows = {"n": n, "x": graphc.zeros(2)}, [graphc.ones(1)]
+        out, (kept, _) = step(state, (rows, 1), graphc.ones(2))
+        assert out is state and kept is rows
+        assert plain(state) == {"n": n + 1, "x": [1.0, 1.0]}
+
+
+def test_what_the_step_makes_is_new_at_each_call() -> None:
+    @graphc.compile
+    def step(x: Any) -> Any:
+        counts = dict.fromkeys(["a", "b"], 1)
+        counts["c"] = 2
+        return counts, [x], x.sum()
+
+    first, rows, _ = step(graphc.ones(2))
+    first.clear()
+    rows.clear()
+    again, rows, _ = step(graphc.ones(2))
+    assert again == {"a": 1, "b": 1, "c": 2} and len(rows) == 1
+
+
+def test_an_argument_that_stands_in_a_place_of_the_first_call() -> None:
+    """The next call finds another tensor there, and the argument is what it was."""
+    x = graphc.ones(2)
+    state, box = {"m": x}, Space(m=x)
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        state["m"] = state["m"] + x
+        box.m = box.m + 2 * x
+        return x.sum()
+
+    for k in range(2, 5):
+        step(x)
+        assert state["m"].tolist() == [k, k]
+        assert box.m.tolist() == [2 * k - 1, 2 * k - 1]
+        assert x.tolist() == [1, 1]
