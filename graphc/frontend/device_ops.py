@@ -13,9 +13,18 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 
 from graphc.errors import DevicesMixed, DeviceUnavailable, InvalidState, Untraceable
-from graphc.frontend import layouts
+from graphc.frontend import layouts, meta
 from graphc.frontend import tensor as tensors
-from graphc.frontend.devices import ACCELERATORS, CPU, accelerator, device, resolve
+from graphc.frontend.devices import (
+    ACCELERATORS,
+    CPU,
+    META,
+    META_ONLY,
+    Accelerator,
+    accelerator,
+    device,
+    resolve,
+)
 from graphc.frontend.geometry import elementwise_strides, shown_strides
 from graphc.frontend.located import device_of
 from graphc.frontend.modes import modes
@@ -33,6 +42,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def place_at(where: device) -> DevicePlace | None:
+    if where is META:
+        return meta.META
     return None if where is CPU else accelerator().place(cast(int, where.index))
 
 
@@ -278,3 +289,37 @@ def by_host(function: F) -> F:
             modes.place = place
 
     return cast(F, inside)
+
+
+# ---- without a GPU -----------------------------------------------------------------------------
+
+
+class MetaOnly:
+    """Stands for the GPUs where tensors are on the host or the meta device, and no GPU was used."""
+
+    def _gpu(self) -> Accelerator:
+        return accelerator()
+
+    def count(self) -> int:
+        return self._gpu().count()
+
+    def current(self) -> int:
+        return self._gpu().current()
+
+    def place(self, index: int) -> DevicePlace:
+        return self._gpu().place(index)
+
+    def owning(self, address: int) -> int:
+        return self._gpu().owning(address)
+
+    def pinned(self, array: Array) -> Array:
+        return self._gpu().pinned(array)
+
+    def is_pinned(self, array: Array) -> bool:
+        return False
+
+    apply = staticmethod(apply)
+    full = staticmethod(full)
+
+
+META_ONLY.append(MetaOnly())

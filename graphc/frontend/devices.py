@@ -1,4 +1,5 @@
-"""Devices by name. Any name PyTorch knows can be written down; the CPU and GPUs hold tensors.
+"""Devices by name. Any name PyTorch knows can be written down; the CPU and GPUs hold tensors, and
+the meta device those without elements.
 
 What works on a GPU is an `Accelerator`, which the first use of one makes; this module and all the
 frontend know it by that protocol alone.
@@ -87,7 +88,7 @@ class device:
         modes.device = _before.pop()
 
 
-CPU = device("cpu")
+CPU, META = device("cpu"), device("meta")
 
 _cuda: dict[int, device] = {}  # the device of an index, so that tensors of one have one
 
@@ -129,7 +130,8 @@ HOST_POINTER = (
     "The specified pointer {:#x} resides on host memory and is not registered with any CUDA device"
 )
 
-ACCELERATORS: list[Accelerator] = []  # the one there is, once a tensor was to be on it
+ACCELERATORS: list[Accelerator] = []  # the one there is, once a tensor was to be off the host
+META_ONLY: list[Accelerator] = []  # what stands for it while only the meta device is used
 
 
 # What makes it, the last one; given by who wires the back ends together, far above this.
@@ -138,8 +140,8 @@ MAKERS: list[Callable[[], Accelerator]] = []
 
 def accelerator() -> Accelerator:
     """What works on GPUs; DeviceUnavailable where there is none."""
-    if not ACCELERATORS:
-        ACCELERATORS.append(MAKERS[-1]())
+    if not ACCELERATORS or ACCELERATORS[0] in META_ONLY:
+        ACCELERATORS[:] = [MAKERS[-1]()]
     gpu = ACCELERATORS[0]
     gpu.count()  # raises where the switch has been turned off since
     return gpu
@@ -163,6 +165,9 @@ def resolve(where: Any) -> device:
     named = device(where)
     if named.type == "cpu":
         return cpu
+    if named.type == "meta":
+        ACCELERATORS.extend(META_ONLY if not ACCELERATORS else ())
+        return META
     if named.type != "cuda":
         raise no_device(str(named))
     gpu = accelerator()

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from graphc.errors import AutogradError, InvalidState, InvalidType, NotAvailable, Unsupported
 from graphc.frontend import notebook
-from graphc.frontend.devices import ACCELERATORS, CPU, cuda_device, device
+from graphc.frontend.devices import ACCELERATORS, CPU, META, cuda_device, device
+from graphc.frontend.meta import META as META_PLACE
 from graphc.frontend.modes import modes
 from graphc.frontend.places import HOST, DevicePlace, place_of, place_on
 from graphc.ir.types import bf16
@@ -31,6 +32,8 @@ def device_of(x: Tensor) -> device:
         place: Any = HOST if trace is None else trace.place
     else:
         place = place_of(x.array)
+    if place is META_PLACE:
+        return META
     return CPU if place is HOST else cuda_device(place.index)
 
 
@@ -68,14 +71,19 @@ class Located:
     @property
     def is_cuda(self) -> bool:
         """Whether the memory is a GPU's."""
-        return self.device is not CPU
+        return self.device not in (CPU, META)
 
-    is_mps = is_xpu = is_meta = False
+    @property
+    def is_meta(self) -> bool:
+        """Whether it has no memory at all, but a type and a shape."""
+        return self.device is META
+
+    is_mps = is_xpu = False
 
     def record_stream(self: Any, stream: Any) -> None:
         """Say that work in this stream, another library's perhaps, uses the memory: once the tensor
         goes, nobody gets it before what the stream has by then is done."""
-        if self.is_cpu:
+        if not self.is_cuda:
             raise Unsupported(
                 "Could not run 'record_stream' with arguments from the 'CPU' backend",
                 why="memory of the host is used by no stream",
@@ -87,7 +95,7 @@ class Located:
     @property
     def __cuda_array_interface__(self: Any) -> dict[str, Any]:
         """Version 3, of CUDA tensors alone: others do not have the attribute."""
-        if self.is_cpu or self.array is None:
+        if not self.is_cuda or self.array is None:
             raise NotAvailable(
                 f"Can't get __cuda_array_interface__ on non-CUDA tensor of {self.spec}",
                 fix="use tensor.cuda()",

@@ -79,9 +79,9 @@ def text(x: Tensor) -> str:
     if x.array is None:
         return f"<traced {x.spec}>"
     options, start = _options[0], "tensor("
-    empty = x.numel() == 0
+    empty = x.numel() == 0 or x.is_meta
     suffixes = [] if x.is_cpu else [f"device='{x.device}'"]
-    if empty and x.ndim != 1:
+    if empty and (x.ndim != 1 or x.is_meta):
         suffixes.append(f"size={tuple(x.shape)}")
     usual = (get_default_dtype(),) if empty else (get_default_dtype(), i64, bool_)
     if x.dtype not in usual:
@@ -90,7 +90,7 @@ def text(x: Tensor) -> str:
         suffixes.append(f"grad_fn={x.grad_fn!r}")
     elif x.requires_grad:
         suffixes.append("requires_grad=True")
-    body = "[]" if empty else _body(on_host(x.array), len(start), options)
+    body = "..." if x.is_meta else "[]" if empty else _body(on_host(x.array), len(start), options)
     return _with_suffixes(start + body, suffixes, len(start), options.linewidth)
 
 

@@ -52,7 +52,7 @@ class Readable:
                 fix="use tensor.detach().numpy()",
             )
         self.storage.unpack()
-        if self.is_cuda and not force and modes.trace is None:
+        if not self.is_cpu and not force and modes.trace is None:
             return np.asarray(self.array)  # which says why there is none
         return self.host().view()  # type: ignore[no-any-return]  # of the mixed class
 

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 
 from graphc.errors import GraphcError
-from graphc.frontend.devices import ACCELERATORS
+from graphc.frontend.devices import ACCELERATORS, META_ONLY
 from graphc.frontend.eager.arrays import row_major
 from graphc.frontend.eager.lines import Lines, root, shows
 from graphc.frontend.fused import as_one, attentions
@@ -92,7 +92,7 @@ def _lies_by_rows(x: Tensor, array: Array) -> bool:
 def watched() -> bool:
     """Whether something is to be told of each operation."""
     return bool(
-        ACCELERATORS
+        (ACCELERATORS and ACCELERATORS[0] not in META_ONLY)
         or modes.anomaly
         or modes.autocast
         or saving.hooks
@@ -116,7 +116,11 @@ def _plan_of(
     for a in (*args, *kwargs.values()) if kwargs else args:
         if isinstance(a, Tensor):
             array, spec = a.array, a._spec
-            if array is None or a.storage.strides or not (laid or array.flags.c_contiguous):
+            if (
+                type(array) is not np.ndarray
+                or a.storage.strides
+                or not (laid or array.flags.c_contiguous)
+            ):
                 return None
             key += (spec.dtype, spec.shape, grad and a.requires_grad)
             storages.add(a.storage)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, Self, Type
 from graphc.errors import InvalidArgument, InvalidState, InvalidType, Untraceable
 from graphc.frontend import epoch, notebook
 from graphc.frontend import trace as tracing
+from graphc.frontend.api.creation import empty_like
 from graphc.frontend.modes import no_grad
 from graphc.frontend.places import settle
 from graphc.frontend.step.compile import compile
@@ -338,7 +339,7 @@ class Module(Hooked, Tree):
 
     def to_empty(self, *, device: object, recurse: bool = True) -> Self:
         """Move to `device`, where the values may be anything."""
-        return self.to(device)
+        return self._apply(lambda t: empty_like(t, device=device), every=True)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile this module's calls in place; options as graphc.compile."""

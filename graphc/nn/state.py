@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -163,7 +164,7 @@ def load_own(
         elif assign:
             _act(notes, partial(_assign, module, name, t, given[key]))
         else:
-            _act(notes, partial(_load, t, given[key]))
+            _act(notes, partial(_load, key, t, given[key]))
     key = prefix + EXTRA
     if _overrides(module, "set_extra_state"):
         if key in given:
@@ -227,7 +228,13 @@ def _quoted(keys: list[str]) -> str:
     return ", ".join(f'"{k}"' for k in keys)
 
 
-def _load(mine: Tensor, new: Tensor) -> None:
+def _load(key: str, mine: Tensor, new: Tensor) -> None:
+    if mine.is_meta and not new.is_meta:
+        warnings.warn(
+            f"for {key}: copying from a non-meta parameter in the checkpoint to a meta parameter "
+            "in the current model, which is a no-op. (Did you mean to pass `assign=True`?)",
+            stacklevel=2,
+        )
     with no_grad():
         mine.copy_(new.reshape(mine.shape))
 

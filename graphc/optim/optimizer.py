@@ -329,6 +329,8 @@ def widened(x: Tensor) -> Tensor:
 def non_negative(**values: float) -> None:
     """Raise ValueError for a negative number, with PyTorch's text."""
     for name, value in values.items():
+        if getattr(value, "shape", ()) not in ((), (1,)):
+            raise InvalidArgument(f"Tensor {name} must be 1-element")
         if not value >= 0.0:
             label = {"eps": "epsilon value", "lr": "learning rate"}.get(name, f"{name} value")
             raise InvalidArgument(f"Invalid {label}: {value}")

@@ -147,6 +147,45 @@ REFUSED: dict[str, Callable[[Any], Any]] = {
     ),
     "tel": lambda T: T.nn.TransformerEncoderLayer(4, 2, activation="x"),
     "onehot": lambda T: T.nn.functional.one_hot(T.tensor([3]), 2),
+    "conv_bias_dtype": lambda T: T.nn.functional.conv2d(
+        T.ones(1, 1, 4, 4), T.ones(1, 1, 2, 2), T.ones(1).double()
+    ),
+    "conv_bias_of_integers": lambda T: T.nn.functional.conv1d(
+        T.ones(1, 1, 4).long(), T.ones(1, 1, 2).long(), T.ones(1).double()
+    ),
+    "linear_bias_dtype": lambda T: T.nn.functional.linear(
+        T.ones(1, 4), T.ones(3, 4), T.ones(3).double()
+    ),
+    "bilinear_bias_dtype": lambda T: T.nn.functional.bilinear(
+        T.ones(2, 4), T.ones(2, 4), T.ones(3, 4, 4), T.ones(3).double()
+    ),
+    "ln_dtype": lambda T: T.nn.functional.layer_norm(T.ones(1, 4), (4,), T.ones(4).double()),
+    "ln_shape": lambda T: T.nn.functional.layer_norm(T.ones(1, 4), (4,), T.ones(1)),
+    "gn_dtype": lambda T: T.nn.functional.group_norm(T.ones(2, 4), 2, T.ones(4).double()),
+    "gn_shape": lambda T: T.nn.functional.group_norm(T.ones(2, 4), 2, T.ones(1)),
+    "in_dtype": lambda T: T.nn.functional.instance_norm(T.ones(2, 4, 3), weight=T.ones(4).double()),
+    "bn_dtype": lambda T: T.nn.functional.batch_norm(
+        T.ones(2, 4), T.zeros(4), T.ones(4), T.ones(4).double()
+    ),
+    "bn_shape": lambda T: T.nn.functional.batch_norm(T.ones(2, 4), T.zeros(1), T.ones(1)),
+    "prelu_dtype": lambda T: T.nn.functional.prelu(T.ones(2, 4), T.ones(4).double()),
+    "prelu_rank": lambda T: T.nn.functional.prelu(T.ones(2, 4), T.ones(2, 2)),
+    "bag_dtype": lambda T: T.nn.functional.embedding_bag(
+        T.tensor([0, 1]),
+        T.ones(4, 3),
+        T.tensor([0]),
+        mode="sum",
+        per_sample_weights=T.ones(2).double(),
+    ),
+    "roll_0d": lambda T: T.roll(T.tensor(1.0), 0, 0),
+    "linspace_vectors": lambda T: T.linspace(T.ones(2), T.ones(2), 3),
+    "logspace_vector": lambda T: T.logspace(0, T.ones(1), 3),
+    "cov_fweights": lambda T: T.cov(T.ones(2, 2), fweights=T.tensor([1, -1])),
+    "cov_aweights": lambda T: T.cov(T.ones(2, 2), aweights=T.tensor([1.0, -1.0])),
+    "movedim": lambda T: T.movedim(T.ones(2, 3), (0, 1), (1,)),
+    "hstack": lambda T: T.hstack([]),
+    "dstack": lambda T: T.dstack([]),
+    "cat": lambda T: T.cat([]),
 }
 
 

@@ -362,11 +362,6 @@ def _number(x: Any) -> Any:
 def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None) -> Tensor:
     """`steps` numbers from start to end, both included. -> [steps]."""
     kind = dtype or get_default_dtype()
-    if kind.category == 1:  # of ends that are whole numbers, too
-        start, end = (
-            P.cast(v, kind) if isinstance(v, tensors.Tensor) else builtins.int(v)
-            for v in (start, end)
-        )
     return _even(start, end, steps, kind).to(kind)
 
 
@@ -386,9 +381,7 @@ def _even(start: Any, end: Any, steps: int, kind: DType) -> Tensor:
     if steps < 0:
         raise InvalidState(f"the number of steps must not be negative, got {steps}")
     k = iota(steps, f64)
-    start, end = (
-        P.cast(v, f64) if isinstance(v, tensors.Tensor) else _end(v, kind) for v in (start, end)
-    )
+    start, end = _end(start, kind), _end(end, kind)
     gap = (end - start) / (steps - 1) if steps > 1 else 0.0
     forth, back = k * gap + start, (k - (steps - 1)) * gap + end
     found: Tensor = forth if steps < 2 else P.where(k < steps // 2, forth, back)
@@ -396,9 +389,15 @@ def _even(start: Any, end: Any, steps: int, kind: DType) -> Tensor:
 
 
 def _end(x: Any, kind: DType) -> Any:
+    """A number or tensor [], a whole one where numbers of `kind` are."""
+    whole = kind.category == 1
+    if isinstance(x, tensors.Tensor):
+        if x.spec.shape:
+            raise ShapeMismatch(f"the ends must be numbers or of no dimension, got {x.spec}")
+        return P.cast(P.cast(x, kind) if whole else x, f64)
     if kind.is_floating_point:
         held(x, kind)
-    return x
+    return builtins.int(x) if whole else x
 
 
 # ---- matrices and indices ----------------------------------------------------------------------

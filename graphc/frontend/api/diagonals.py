@@ -102,7 +102,8 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     matrix = input.emit(OPS["where"], on, expand_to(shapes.unsqueeze(input, -2), square), zero)
     down, right = max(-offset, 0), max(offset, 0)
     lead = (0,) * (rank - 2)
-    return movedim(P.pad(matrix, (*lead, down, right), (*lead, right, down)), (-2, -1), (a, b))
+    padded = P.pad(matrix, (*lead, down, right), (*lead, right, down))
+    return movedim(padded, (-2, -1), (a, b)).contiguous()
 
 
 @public(method=True, out=True)

@@ -205,7 +205,7 @@ def eigh(A: Tensor, UPLO: str = "L") -> return_types.linalg_eigh:
 @public(out=True)
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric matrices [..., n, n] in rising order, [..., n]."""
-    return eigh(A, UPLO).eigenvalues
+    return eigh(A, UPLO).eigenvalues.contiguous()
 
 
 @public(out=True)
@@ -228,7 +228,7 @@ def svd(
 @public(out=True)
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """The singular values, descending. [..., N, M] -> [..., K], K the smaller."""
-    return svd(A, False).S
+    return svd(A, False).S.contiguous()
 
 
 # ---- over the decompositions -------------------------------------------------------------------

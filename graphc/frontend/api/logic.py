@@ -249,5 +249,5 @@ def isclose(
             close = close | (isnan(input) & isnan(other))
     elif not (is_surely(rtol, 0) and is_surely(atol, 0)):
         size = as_float(other)
-        close = close | le((input - size).abs(), size.abs() * rtol + atol)
+        close = close | le((as_float(input) - size).abs(), size.abs() * rtol + atol)
     return close

@@ -119,6 +119,7 @@ def gradient(
     `spacing`: a number, one for each dimension, or the coordinates along each as tensors. All have
     the shape of the input: [...] -> [...] for each.
     """
+    spacing = 1 if spacing is None else spacing
     if edge_order not in (1, 2):
         raise ShapeMismatch(f"gradient: edge_order must be 1 or 2, got {edge_order!r}")
     if input.dtype is u8 or (input.dtype is bool_ and not _points(spacing)):
@@ -150,7 +151,7 @@ def _slope(x: Tensor, axis: int, step: Any, edge_order: int) -> Tensor:
         parts = _between(x, as_float(arrangements.diff(step)), edge_order)
     else:
         parts = _evenly(x, step, edge_order)
-    return shapes.movedim(shapes.cat(parts, -1), -1, axis)
+    return shapes.movedim(shapes.cat(parts, -1), -1, axis).contiguous()
 
 
 def _evenly(x: Tensor, step: Scalar, edge_order: int) -> list[Tensor]:

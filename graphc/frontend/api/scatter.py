@@ -336,7 +336,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     axis, number, source = _slices(input, dim, index, source, "index_copy", InvalidIndex)
     there = (axis, 0)
     moved = replace_rows(shapes.movedim(input, *there), number, shapes.movedim(source, *there))
-    return shapes.movedim(moved, 0, axis)
+    return shapes.movedim(moved, 0, axis).contiguous()
 
 
 @public(method=True, inplace=True)

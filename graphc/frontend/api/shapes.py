@@ -6,7 +6,7 @@ import builtins
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import InvalidArgument, InvalidIndex, InvalidType, ShapeMismatch
+from graphc.errors import InvalidIndex, InvalidType, RefusedArgument, ShapeMismatch
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import formats
 from graphc.frontend.devices import ACCELERATORS
@@ -107,8 +107,8 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 @public(method=True)
 def ravel(input: Tensor) -> Tensor:
-    """[...] of N elements -> [N], in row-major order; a view if the strides allow."""
-    return reshape(input, -1)
+    """[...] of N elements -> [N], in row-major order; a view of what lies so already."""
+    return reshape(input, -1).contiguous()
 
 
 @public(method=True)
@@ -187,7 +187,7 @@ def movedim(input: Tensor, source: Dims, destination: Dims) -> Tensor:
         axis_of(input, d) for d in ([destination] if isinstance(destination, int) else destination)
     ]
     if len(src) != len(dst) or len(set(src)) < len(src) or len(set(dst)) < len(dst):
-        raise InvalidArgument(f"movedim: {source} to {destination} is no rearrangement")
+        raise ShapeMismatch(f"movedim: {source} to {destination} is no rearrangement")
     rest = iter(k for k in range(rank) if k not in src)
     perm = tuple(src[dst.index(k)] if k in dst else next(rest) for k in range(rank))
     return P.transpose(input, perm)
@@ -238,6 +238,8 @@ def roll(input: Tensor, shifts: Dims, dims: Dims | None = None) -> Tensor:
         return reshape(roll(ravel(input), shifts, 0), input.spec.shape)
     out = input
     by, along = (sizes((n,)) for n in (shifts, dims))
+    if not input.spec.shape:
+        raise InvalidIndex(f"roll: a dimension is given, {dims}, of a 0-d tensor")
     if len(by) != len(along):
         raise ShapeMismatch(f"roll: {len(by)} shifts for {len(along)} dimensions, {input.spec}")
     for shift, dim in zip(by, along, strict=True):
@@ -324,8 +326,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Join along an existing dimension. [..., N_i, ...] -> [..., sum of N_i, ...]. Raises
     ShapeMismatch where another dimension differs."""
     _check_list(tensors, "cat")
-    if not tensors:
-        raise InvalidArgument("cat of no tensors")
+    if not tensors:  # ValueError, but RuntimeError of what joins by another name
+        raise RefusedArgument("cat of no tensors")
     dtype = result_type(*tensors)
     kept = [x for x in tensors if x.spec.shape != (0,)] or list(tensors[:1])
     rank = len(kept[0].spec.shape)

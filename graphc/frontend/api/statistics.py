@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import DTypeMismatch, InvalidArgument, InvalidType, ShapeMismatch
+from graphc.errors import (
+    DTypeMismatch,
+    InvalidArgument,
+    InvalidState,
+    InvalidType,
+    ShapeMismatch,
+)
 from graphc.frontend import dims
 from graphc.frontend.api import creation, logic, shapes, sorting, ternary
 from graphc.frontend.api import elementwise as E
+from graphc.frontend.checked import checked
 from graphc.frontend.operands import as_float, is_tensor, numeric
 from graphc.frontend.promotion import result_type
 from graphc.frontend.registry import public
@@ -48,6 +55,7 @@ def cov(
             raise ShapeMismatch(f"cov: weights {w.spec} do not fit the columns of {input.spec}")
         if w.dtype.is_floating_point is not floats or w.dtype is bool_:
             raise DTypeMismatch("cov: fweights are integers and aweights floats", fix="cast them")
+        w = checked(w, w >= 0, "cov: weights cannot be negative", InvalidState)
         weights = w if weights is None else weights * w
     if weights is None:
         total: Any = x.spec.shape[1]

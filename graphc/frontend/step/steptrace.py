@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
 from typing import Any, NamedTuple
 
-from graphc.errors import DevicesMixed, Untraceable, leaving
+from graphc.errors import DevicesMixed, InvalidState, Untraceable, leaving
 from graphc.frontend import epoch
 from graphc.frontend.hostvalue import HostValue, Kind
+from graphc.frontend.meta import FIX, META
 from graphc.frontend.places import HOST, place_of
 from graphc.frontend.step.python import beforehand, demands, effects, printed
 from graphc.frontend.storage import Storage
@@ -166,6 +167,12 @@ class StepTrace(Trace):
         """A step runs where its tensors are. One of the host without dimensions may be anywhere:
         each call brings it, as PyTorch does for each operation."""
         place = place_of(x.array)
+        if place is META:
+            raise InvalidState(
+                f"{x.name or x.spec} of a compiled step is on the meta device",
+                why="a tensor there has no elements to compute with",
+                fix=FIX,
+            )
         if place is HOST and not x.storage.spec.shape:
             return
         if self._placed and place is not self.place:

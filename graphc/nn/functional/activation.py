@@ -16,7 +16,7 @@ from graphc.frontend.promotion import held
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.whole import whole
 from graphc.ir.types import DType, f64, u8
-from graphc.nn.functional.arguments import widened, written
+from graphc.nn.functional.arguments import parameters, widened, written
 
 __all__ = [
     "celu",
@@ -153,6 +153,9 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     x [B, C, ...], weight [1] or [C] -> x's shape. Raises ShapeMismatch for another weight. He et
     al. 2015.
     """
+    if weight.dim() > 1:
+        raise ShapeMismatch(f"prelu: the weight must be a scalar or a vector, got {weight.spec}")
+    parameters("prelu", floating(input, "prelu"), None, weight=weight)
     count, channels = weight.numel(), input.shape[1] if input.dim() > 1 else 1
     if count not in (1, channels):
         what = f"prelu: {count} weights for {channels} channels of {input.spec}"
@@ -161,7 +164,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         weight = weight.reshape(())
     else:
         weight = weight.reshape(1, -1, *(1 for _ in range(input.dim() - 2)))
-    return where(floating(input, "prelu") > 0, input, input * weight)
+    return where(input > 0, input, input * weight)
 
 
 @whole("elu")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc.errors import InvalidArgument, RefusedArgument
+from graphc.errors import DTypeMismatch, InvalidArgument, RefusedArgument, ShapeMismatch
 from graphc.frontend.inplace import overwrite_with
 from graphc.frontend.operands import floating
 from graphc.frontend.tensor import Tensor
@@ -54,6 +54,27 @@ def widened(x: Tensor, what: str) -> Tensor:
     """Half types as float32: a formula of several ops then rounds once, at its end. `what` is one
     of floats, and says so where x is of integers."""
     return x.to(f32) if floating(x, what).dtype.is_half else x
+
+
+def parameters(what: str, x: Tensor, shape: Shape | None, **given: Tensor | None) -> None:
+    """Refuses what would change the result in silence: parameters of another dtype than `x`, and,
+    with `shape`, those that would broadcast. Of half types float32 parameters are usual."""
+    for name, value in given.items():
+        if value is None:
+            continue
+        if shape is not None and value.spec.shape != shape:
+            raise ShapeMismatch(
+                f"{what}: expected {name} of shape {list(shape)}, got {value.spec} for {x.spec}"
+            )
+        same = value.dtype is x.dtype or (
+            shape is not None and x.dtype.is_half and value.dtype is f32
+        )
+        if not same:
+            raise DTypeMismatch(
+                f"{what}: the input {x.spec} and the {name} {value.spec} should be of one dtype",
+                fix="convert the input with .float() (NumPy's numbers are float64), or the module "
+                "with .to(dtype)",
+            )
 
 
 def written(x: Tensor, y: Tensor, inplace: bool) -> Tensor:

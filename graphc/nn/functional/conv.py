@@ -12,7 +12,7 @@ from graphc.frontend.switches import as_written
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.whole import whole
 from graphc.ir.types import Shape
-from graphc.nn.functional.arguments import Sizes, per_dim
+from graphc.nn.functional.arguments import Sizes, parameters, per_dim
 
 __all__ = [
     "conv1d",
@@ -135,7 +135,7 @@ def _conv(
     x = _batched(rank, input, weight, f"conv{rank}d")
     if groups < 1 or weight.shape[0] % groups or x.shape[1] != weight.shape[1] * groups:
         raise _channels_differ(x, weight, groups, weight.shape[1] * groups)
-    _check_bias(bias, weight.shape[0])
+    _check_bias(rank, x, bias, weight.shape[0])
     steps = _positive(stride, rank, "stride")
     dilations = _positive(dilation, rank, "dilation")
     y: Tensor = P.apply(
@@ -169,7 +169,7 @@ def _transposed(
     x = _batched(rank, input, weight, f"conv_transpose{rank}d")
     if groups < 1 or x.shape[1] != weight.shape[0] or x.shape[1] % groups:
         raise _channels_differ(x, weight, groups, weight.shape[0])
-    _check_bias(bias, weight.shape[1] * groups)
+    _check_bias(rank, x, bias, weight.shape[1] * groups)
     steps, dilations = _positive(stride, rank, "stride"), _positive(dilation, rank, "dilation")
     extra = per_dim(output_padding, rank, "output_padding")
     if any(e >= max(s, d) for e, s, d in zip(extra, steps, dilations)):
@@ -215,11 +215,12 @@ def _turned(weight: Tensor, groups: int) -> Tensor:
     return P.flip(split.reshape(groups * o, c // groups, *k), tuple(range(2, 2 + len(k))))
 
 
-def _check_bias(bias: Tensor | None, channels: int) -> None:
+def _check_bias(rank: int, x: Tensor, bias: Tensor | None, channels: int) -> None:
     if bias is not None and tuple(bias.shape) != (channels,):
         raise ShapeMismatch(
             f"expected bias to be 1-dimensional with {channels} elements, but got {bias.spec}"
         )
+    parameters(f"conv{rank}d", x, None, bias=bias)
 
 
 def _positive(value: Sizes, rank: int, name: str) -> Shape:

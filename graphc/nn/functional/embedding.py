@@ -13,6 +13,7 @@ from graphc.frontend.modes import no_grad
 from graphc.frontend.operands import data_sized
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import i64
+from graphc.nn.functional.arguments import parameters
 
 __all__ = ["embedding", "embedding_bag", "one_hot"]
 
@@ -120,6 +121,7 @@ def embedding_bag(
     """
     _check(input, sparse)
     _check_bags(input, offsets, mode, scale_grad_by_freq, per_sample_weights, include_last_offset)
+    parameters("embedding_bag", weight, None, per_sample_weights=per_sample_weights)
     rows = weight.shape[0]
     if padding_idx is not None and not -rows <= padding_idx < rows:
         raise InvalidArgument("padding_idx must be within the number of embeddings")

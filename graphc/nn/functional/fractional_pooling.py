@@ -88,8 +88,12 @@ def _pool(
         at = at.reshape(shape)
         flat = at if flat is None else flat * size + at
     assert flat is not None
-    places = flat.reshape(batch, channels, -1, _product(window))
-    found = x.reshape(batch, channels, -1).gather(2, places.flatten(2)).reshape(places.shape)
+    places = flat.reshape(batch, channels, _product(out), _product(window))
+    found = (
+        x.reshape(batch, channels, _product(tuple(image)))
+        .gather(2, places.flatten(2))
+        .reshape(places.shape)
+    )
     values, best = found.max(-1)
     indices = places.gather(-1, best.unsqueeze(-1)).squeeze(-1)
     lead = input.spec.shape[: input.dim() - rank]

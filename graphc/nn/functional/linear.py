@@ -8,6 +8,7 @@ from graphc.frontend.operands import numeric
 from graphc.frontend.switches import how_multiplied
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.whole import whole
+from graphc.nn.functional.arguments import parameters
 
 __all__ = ["bilinear", "linear"]
 
@@ -37,6 +38,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             fix="convert the input with .float() (NumPy's numbers are float64), or the module "
             "with .to(dtype)",
         )
+    parameters("linear", input, None, bias=bias)
     numeric(input, "linear")
     # With its own dimensions what follows can be computed where the product is.
     depth = len(input.shape) - 1
@@ -59,6 +61,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
         raise DTypeMismatch(
             f"bilinear: dtypes differ: {input1.spec}, {input2.spec}, weight {weight.spec}"
         )
+    parameters("bilinear", input1, None, bias=bias)
     o, i, j = weight.shape
     if (input1.shape[-1], input2.shape[-1]) != (i, j):
         raise ShapeMismatch(f"bilinear of {input1.spec} and {input2.spec} by weight {weight.spec}")

@@ -338,7 +338,7 @@ def kl_div(
     reduction = legacy_reduction(size_average, reduce, reduction)
     loss = _divergence(floating(input, "kl_div"), floating(target, "kl_div"), log_target)
     if reduction == "batchmean":
-        return loss.sum() / input.shape[0]
+        return loss.sum() / (input.shape[0] if input.dim() else 1)
     return reduced(loss, reduction)
 
 

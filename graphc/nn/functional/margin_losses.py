@@ -263,7 +263,7 @@ def multilabel_soft_margin_loss(
 
 
 def _rows(x: Tensor) -> Tensor:
-    """[B,C]; one sample [C] as a batch of one."""
-    if x.dim() not in (1, 2) or x.shape[-1] == 0:
+    """[B,C]; one sample [C] as a batch of one, and [] as that of one class."""
+    if x.dim() > 2 or x.shape[-1:] == (0,):
         raise ShapeMismatch(f"expected non-empty [B,C] or [C], got {x.spec}")
-    return x if x.dim() == 2 else x.unsqueeze(0)
+    return x if x.dim() == 2 else x.reshape(1, -1)

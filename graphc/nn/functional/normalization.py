@@ -15,7 +15,7 @@ from graphc.frontend.modes import no_grad
 from graphc.frontend.registry import public
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.whole import whole
-from graphc.nn.functional.arguments import widened
+from graphc.nn.functional.arguments import parameters, widened
 
 __all__ = [
     "batch_norm",
@@ -47,6 +47,10 @@ def batch_norm(
         raise InvalidArgument(
             "Expected running_mean and running_var to be defined when not training"
         )
+    if input.dim() > 1:
+        given = {"running_mean": running_mean, "running_var": running_var}
+        given |= {"weight": weight, "bias": bias}
+        parameters("batch_norm", input, input.spec.shape[1:2], **given)
     x = widened(input, "batch_norm")
     if training:
         y = _batch_norm_training(x, running_mean, running_var, weight, bias, momentum, eps)
@@ -163,6 +167,8 @@ def layer_norm(
 ) -> Tensor:
     """Normalise each slice over the trailing dimensions `normalized_shape`."""
     axes = _trailing(input, normalized_shape, "layer_norm")
+    shape = input.spec.shape[-len(axes) :]
+    parameters("layer_norm", input, shape, weight=weight, bias=bias)
     y = _standardised(widened(input, "layer_norm"), axes, eps)
     y = y if weight is None else y * weight
     y = y if bias is None else y + bias
@@ -204,6 +210,7 @@ def group_norm(
             f"Expected number of channels in input to be divisible by num_groups, but got input of "
             f"shape {list(input.shape)} and num_groups={num_groups}"
         )
+    parameters("group_norm", input, input.spec.shape[1:2], weight=weight, bias=bias)
     x = widened(input, "group_norm")
     d = x - _mean_of_groups(x, num_groups)
     y = d * (_mean_of_groups(d * d, num_groups) + eps).rsqrt()

@@ -58,8 +58,7 @@ def pad(
     for axis, (low, high) in enumerate(pairs):
         if low or high:
             out = _grown(out, axis, low, high, mode)
-    if out.storage is input.storage:
-        return out
+    out = owned(out, input)
     return row_by_row(out) if mode == "circular" else keep_channels_last(out, input)
 
 
