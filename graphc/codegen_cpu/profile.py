@@ -7,7 +7,7 @@ They are measured on x86 with AVX2 and AVX-512; where a reason names a part of t
 from __future__ import annotations
 
 from graphc.codegen_cpu.target import LINE_BYTES, Target
-from graphc.passes.profile import Profile, Winograd
+from graphc.passes.profile import Again, Profile, Winograd
 
 FLOAT_BYTES = 4
 
@@ -50,6 +50,10 @@ def profile(target: Target) -> Profile:
             samples=32,
             rate=0.7,
             narrow_rate=0.3 if target.pairs else 0.7,
+        ),
+        again=Again(
+            flops_a_byte=256,  # at 2 to 8 a byte that memory moves, a hundredth or two
+            least_bytes=1 << 20,
         ),
         attention=512,  # blocks of 2 MB
         align=together,

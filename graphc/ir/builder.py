@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from graphc.errors import GraphcError, user_frame, user_stack
@@ -134,6 +135,12 @@ class Builder:
         self._families[name] = family
         object.__setattr__(w, "name", name)  # nobody has seen it yet
         return w
+
+    def twin(self, v: Value) -> Value:
+        """`v` for a program that computes it twice: another buffer, so another name, %7.1."""
+        name = self._fresh()
+        self._names.add(name)
+        return self.heir(replace(v, name=name), v, v.number - 1)
 
     def where(self) -> Where:
         """Provenance of a value built now: set by `at`, else the user's line."""

@@ -40,11 +40,11 @@ class Work(NamedTuple):
 def work_of(program: Program) -> list[Work]:
     """Of each launch of a program."""
     held = {s.name: s.size_bytes for s in program.slots}
-    return [_work(launch, [held[name] for name in launch.slots]) for launch in program.launches]
+    return [work(launch, [held[name] for name in launch.slots]) for launch in program.launches]
 
 
-def _work(launch: Launch, held: Sequence[int]) -> Work:
-    """`held`: the bytes of each buffer of the kernel."""
+def work(launch: Launch, held: Sequence[int]) -> Work:
+    """Of one; `held`: the bytes of each buffer of its kernel."""
     kernel = launch.kernel
     sizes = dict(zip(kernel.sizes, launch.sizes, strict=True))
     if kernel.call is not None:

@@ -35,6 +35,17 @@ class Winograd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """When a kernel is run again rather than what it wrote being kept."""
+
+    flops_a_byte: int
+    """Of contractions that read it late, for each byte that it moves: beside so many, running it
+    is not felt. An expensive op counts as the accesses that it is worth."""
+    least_bytes: int
+    """What has to be freed: less is not worth a launch, and stays in a cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """What a target likes; a number's unit and reason stand beside it."""
 
@@ -145,6 +156,11 @@ class Profile:
     literal_strides: bool
     """Whether strides and offsets are part of a kernel's text, too, which is how a compiler that
     plans wide accesses knows what they are multiples of; else kernels of other sizes are one."""
+
+    # ---- schedule: what is kept ---------------------------------------------------------------
+
+    again: Again | None = None
+    """When a kernel runs a second time, so that less is in use at once; None: never."""
 
     # ---- memory: the arena --------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ dependencies the order obeys two kinds of extra edges:
 Where such an edge would close a cycle, or a kernel reads other elements of the state than it
 writes, the new value is computed in the arena and copied over the state at the end.
 
-Among what is ready then, `sequence.py` chooses.
+Among what is ready then, `sequence.py` chooses; `again.py` says what is computed twice.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from graphc.ir.kernel import Affine, Axis, Buffer, Kernel, Load, Phase, Store
 from graphc.ir.program import Assumption, CheckSite, Launch, Program, Slot, Space
 from graphc.ir.sizes import HINTS, Evaluation, unknowns
 from graphc.ir.types import Scalar, Shape, TensorSpec, u8
+from graphc.passes.again import again
 from graphc.passes.group import parts_of
 from graphc.passes.in_place import reads_in_place, told
 from graphc.passes.memory import Request, place_barriers, plan_offsets
@@ -172,15 +173,15 @@ class _Scheduler:
     def run(self) -> Schedule:
         self._alias_states()
         order = self._order()
-        ordered = [self.kernels[k] for k in order]
-        copies = self._copies()
-        slots = self._slots([*ordered, *copies])
-        launches, repeats = self._launches([*ordered, *copies], slots)
+        ordered = [*(self.kernels[k] for k in order), *self._copies()]
+        ordered = again(ordered, self._fixed_places(), self.whole, self.profile)
+        slots = self._slots(ordered)
+        launches, repeats = self._launches(ordered, slots)
         by_name = {s.name: s for s in slots.values()}
         for n in repeats:
             by_name |= {name: _room(name, n) for name in launches[n].slots[-1:]}
         commit = next(
-            (n for n, k in enumerate((*ordered, *copies)) if self._writes_state(k, slots)),
+            (n for n, k in enumerate(ordered) if self._writes_state(k, slots)),
             len(launches),
         )
         rooms = {launches[n].slots[-1]: room_of(r, r.body.at(HINTS)) for n, r in repeats.items()}
@@ -301,11 +302,11 @@ class _Scheduler:
         fixed = self._fixed_places()
         arena: dict[Value, tuple[Space, int]] = {v: ("arena", 0) for v in lives if v not in fixed}
         places = {**fixed, **arena}
-        last = len(kernels) - 1
+        last, read = len(kernels) - 1, {v for k in kernels for v in k.reads}
         slots = {}
         for v, (space, index) in places.items():
             first, final = lives.get(v, (0, last))
-            if space == "arena" and self.whole.get(v, v) not in self.readers:
+            if space == "arena" and self.whole.get(v, v) not in read:
                 final = last  # nobody reads it: who takes its place would have to wait for nothing
             slots[v] = Slot(v.name[1:], v.spec, space, index, first, final, str(v.where))
         slots |= {part: slots[whole] for part, whole in self.whole.items() if whole in slots}

@@ -20,7 +20,7 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import interpret
 from graphc.ir.types import TensorSpec, bf16, f32
 from graphc.passes.pipeline import compile_graph
-from graphc.passes.profile import Profile
+from graphc.passes.profile import Again, Profile
 from tests.passes.graphs import CASES, Case, attend, make, sample
 from tests.plans import assert_no_overlap
 from tests.program_interpret import run_program
@@ -104,7 +104,7 @@ SMALL = dataclasses.replace(
     max_members=2, small_row=1, max_inlined_ops=1, short_ops=0, cost_of_access=1, much=1,
     many_taps=1, short_axis=1, many_terms=1, narrow=1, small_extent=1, literal_strides=False,
     renewed=0,
-    bounded_terms=0,
+    bounded_terms=0, again=Again(flops_a_byte=0, least_bytes=1),
     align=16, enough=1.0, trials=1,
 )  # fmt: skip
 LARGE = dataclasses.replace(
