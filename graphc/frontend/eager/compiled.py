@@ -36,26 +36,36 @@ ROUNDING = frozenset({"elementwise", "contract"})  # the order of other sums is 
 
 def dot_compiled(x: Array, y: Array, attrs: Attrs) -> Array | None:
     """The product by compiled code, or None where it is not worth any."""
-    summed = [x.shape[i] for i, _ in attrs["contract"]]
-    taken = prod(summed) * prod(x.shape[i] for i, _ in attrs["batch"])
-    if attrs["batch"] and taken in (x.size, y.size):
+    if not RUNNERS or x.dtype != np.float32 or y.dtype != np.float32:
         return None
-    return _compiled(OPS["dot"], x, y, attrs, summed, LARGE_DOT)
+    spec = _dot(x.shape, y.shape, tuple(attrs.items()), LARGE_DOT)
+    return None if spec is None else RUNNERS[-1](OPS["dot"], (x, y), attrs, spec)
+
+
+def worth_of_dot(x: TensorSpec, y: TensorSpec, attrs: Attrs) -> TensorSpec | None:
+    """The type of a product that is worth compiled code; None of another."""
+    if not RUNNERS or not x.dtype is y.dtype is f32:
+        return None
+    return _dot(x.shape, y.shape, tuple(attrs.items()), LARGE_DOT)
+
+
+@lru_cache(maxsize=4096)
+def _dot(x: Shape, y: Shape, attrs: tuple[tuple[str, Any], ...], least: int) -> TensorSpec | None:
+    pairs = dict(attrs)
+    summed = [x[i] for i, _ in pairs["contract"]]
+    taken = prod(summed) * prod(x[i] for i, _ in pairs["batch"])
+    if pairs["batch"] and taken in (prod(x), prod(y)):
+        return None
+    return _worth(OPS["dot"], x, y, attrs, prod(summed), least)
 
 
 def conv_compiled(x: Array, w: Array, attrs: Attrs) -> Array | None:
     """The convolution by compiled code, or None where it is not worth any."""
-    return _compiled(OPS["conv"], x, w, attrs, w.shape[1:], LARGE_CONV)
-
-
-def _compiled(
-    op: Op, x: Array, y: Array, attrs: Attrs, summed: Sequence[int], least: int
-) -> Array | None:
-    """`summed`: extents over which an element of the result is a sum."""
-    if not RUNNERS or x.dtype != np.float32 or y.dtype != np.float32:
+    if not RUNNERS or x.dtype != np.float32 or w.dtype != np.float32:
         return None
-    spec = _worth(op, x.shape, y.shape, tuple(attrs.items()), prod(summed), least)
-    return None if spec is None else RUNNERS[-1](op, (x, y), attrs, spec)
+    op, terms = OPS["conv"], prod(w.shape[1:])
+    spec = _worth(op, x.shape, w.shape, tuple(attrs.items()), terms, LARGE_CONV)
+    return None if spec is None else RUNNERS[-1](op, (x, w), attrs, spec)
 
 
 @lru_cache(maxsize=4096)

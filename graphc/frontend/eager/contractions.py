@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -12,7 +13,7 @@ from graphc.frontend.eager.arrays import unfold
 from graphc.frontend.eager.compiled import conv_compiled, dot_compiled
 from graphc.frontend.eager.sums import product, wide
 from graphc.ir.meaning import contractions
-from graphc.ir.meaning.contractions import Pairs, dilate, matrices
+from graphc.ir.meaning.contractions import Pairs, dilate
 from graphc.ir.meaning.movement import pad
 from graphc.ir.types import Array, Shape
 
@@ -25,11 +26,44 @@ def dot(
         return contractions.dot(x, y, batch=batch, contract=contract, dtype=dtype)
     how = {"narrow": True} if narrow else {}
     made = dot_compiled(x, y, {"batch": batch, "contract": contract, **how})
-    if made is not None:
-        return made
-    left, right, shape = matrices(x, y, batch, contract)
-    out: Array = product(left, right).reshape(shape)
-    return out
+    return dot_of(x.shape, y.shape, batch, contract)(x, y) if made is None else made
+
+
+@lru_cache(maxsize=4096)
+def dot_of(x: Shape, y: Shape, batch: Pairs, contract: Pairs) -> Matrices:
+    """The product by NumPy of operands of these shapes."""
+    return Matrices(x, y, batch, contract)
+
+
+class Matrices:
+    """A product as one of matrices, or of stacks of them."""
+
+    def __init__(self, x: Shape, y: Shape, batch: Pairs, contract: Pairs) -> None:
+        (bx, cx), (by, cy) = (
+            ([p[side] for p in batch], [p[side] for p in contract]) for side in (0, 1)
+        )
+        fx = [k for k in range(len(x)) if k not in bx + cx]
+        fy = [k for k in range(len(y)) if k not in by + cy]
+        rows, columns, stack = [x[k] for k in fx], [y[k] for k in fy], [x[k] for k in bx]
+        stacks = [prod(stack)] if batch else []
+        depth = prod(x[k] for k in cx)
+        self.left = _turned(bx + fx + cx)
+        self.right = _turned(by + cy + fy)
+        self.rows = (*stacks, prod(rows), depth)
+        self.columns = (*stacks, depth, prod(columns))
+        self.out = (*stack, *rows, *columns)
+
+    def __call__(self, x: Array, y: Array) -> Array:
+        if self.left is not None:
+            x = x.transpose(self.left)
+        if self.right is not None:
+            y = y.transpose(self.right)
+        return product(x.reshape(self.rows), y.reshape(self.columns)).reshape(self.out)
+
+
+def _turned(order: list[int]) -> list[int] | None:
+    """An order of dimensions, None for that in which they stand."""
+    return None if order == sorted(order) else order
 
 
 CACHED = 1 << 18  # elements of copied windows that a matrix product reads: a share of an L2 cache

@@ -231,12 +231,13 @@ def _op(v: Value) -> Op:
 def _runs(domain: Shape, shapes: Sequence[Shape]) -> tuple[Shape, list[tuple[bool, ...]]]:
     """The domain with dimensions put together that all inputs have or repeat alike, and which of
     these each input has."""
+    shapes = [(1,) * (len(domain) - len(s)) + tuple(s) for s in shapes]
     sizes: list[int] = []
     columns: list[tuple[bool, ...]] = []
     for k, n in enumerate(domain):
         if n == 1:
             continue
-        column = tuple(len(s) == len(domain) and s[k] == n for s in shapes)
+        column = tuple(s[k] == n for s in shapes)
         if columns and columns[-1] == column:
             sizes[-1] *= n
         else:

@@ -2,12 +2,14 @@
 
 Each call is the one that eager mode makes for the operation (`rows.py`, else its meaning) on arrays
 that lie as eager mode lays them out, so the bits are the same; what is left out is all that Python
-does around it. Elementwise arithmetic reads what is repeated along a dimension as it is.
+does around it, and what a row would ask of its operands (`bound.py`). Elementwise arithmetic reads
+what is repeated along a dimension as it is, and shapes that come to the same are not taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,12 +17,13 @@ import numpy as np
 from graphc.frontend.eager import blocks
 from graphc.frontend.eager.arrays import row_major
 from graphc.frontend.eager.blocks import Block, blocked, graph_of, in_block, source
+from graphc.frontend.eager.bound import bound
 from graphc.frontend.eager.groups import AGAIN, MAKERS, Group, Runner, grouped
-from graphc.frontend.eager.pool import LEAST_BYTES, POOL
-from graphc.frontend.eager.rows import FAST
+from graphc.frontend.eager.pool import POOL
 from graphc.frontend.eager.spelled import spelled
 from graphc.frontend.views import VIEW_OPS
 from graphc.ir.graph import Value, topological
+from graphc.ir.ops import Op
 from graphc.ir.types import Array, Shape
 
 KEPT_BYTES = 1 << 16  # of a source, made once
@@ -31,7 +34,7 @@ class Line(NamedTuple):
     A group or block has several results, which are right as they are."""
 
     function: Callable[..., Any]
-    reads: tuple[int, ...]
+    read: Callable[[list[Any]], tuple[Any, ...]]
     attrs: Mapping[str, Any]
     result: int | tuple[int, ...]
     dtype: np.dtype[Any] | None
@@ -88,8 +91,8 @@ class Lines:
         env = self._start.copy()
         env[: self._given] = arrays
         with np.errstate(all="ignore"):
-            for function, reads, attrs, result, dtype, view, dead in self._lines:
-                out = function(*[env[k] for k in reads], **attrs)
+            for function, read, attrs, result, dtype, view, dead in self._lines:
+                out = function(*read(env), **attrs) if attrs else function(*read(env))
                 if dtype is None:
                     for k, array in zip(result, out):  # type: ignore[arg-type]  # of a group
                         env[k] = array
@@ -125,15 +128,39 @@ class Lines:
             return [s for a in v.args if (s := source(a, self._place)).const is None]
         elementwise = v.op.kind == "elementwise"
         numbers = elementwise and any(a.const is None for a in v.args)
-        args: list[Any] = [(a,) if a.const is not None and not numbers else a for a in v.args]
-        if not elementwise or len(args) != 2 or not (v.op.correct or v.op.exact):
-            return args  # NumPy may compute another's elements otherwise where one is repeated
-        narrow = [
-            a.args[0] if a.op is not None and a.op.name == "expand" and a not in self._place else a
-            for a in v.args
+        args: list[Any] = [
+            (a,) if a.const is not None and not numbers else self._same(a) for a in v.args
         ]
-        full = any(a.const is None and a.spec.shape == v.spec.shape for a in narrow)
+        if v.op.name == "reshape" and (before := self._before(v.args[0])).const is None:
+            return [before]
+        if not elementwise or not numbers or not _reads_narrow(v.op):
+            return args  # NumPy may compute another's elements otherwise where one is repeated
+        narrow = [a if a.const is not None else self._narrow(a) for a in v.args]
+        leading = narrow[:1] if v.op.name == "where" else narrow  # what gives a row its shape
+        full = any(a.const is None and a.spec.shape == v.spec.shape for a in leading)
         return [*narrow] if full else args
+
+    def _narrow(self, a: Value) -> Value:
+        """What an operand repeats, as NumPy does by itself, or itself."""
+        a = self._same(a)
+        while a not in self._place and a.op is not None:
+            leading = a.op.name == "reshape" and _is_led(a.spec.shape, a.args[0].spec.shape)
+            if not (leading or a.op.name == "expand") or a.args[0].const is not None:
+                break
+            a = self._same(a.args[0])
+        return a
+
+    def _same(self, a: Value) -> Value:
+        """What has been given other shapes and its own again, or itself."""
+        before = self._before(a)
+        made = before not in self._place and before.op is not None and before.op not in VIEW_OPS
+        return before if made and before.spec.shape == a.spec.shape else a
+
+    def _before(self, a: Value) -> Value:
+        """What has been given other shapes, or itself."""
+        while a not in self._place and a.op is not None and a.op.name == "reshape":
+            a = a.args[0]
+        return a
 
     def _at(self, v: Any, full: bool = False) -> int:
         """The place of a value; of a constant, of full size if asked."""
@@ -166,27 +193,29 @@ class Lines:
             if not isinstance(x, Value):
                 results = tuple(self._place[v] for v in x.wanted)
                 call = Together(x) if isinstance(x, Group) else AsOne(x)
-                lines.append(Line(call, reads, {}, results, None, False, dead))
+                lines.append(Line(call, _reader(reads), {}, results, None, False, dead))
                 continue
-            op = x.op
-            assert op is not None
-            function = FAST.get(op.name, op.evaluate)
-            dtype = np.dtype(x.spec.dtype.numpy)
-            if isinstance(function, np.ufunc) and x.spec.size_bytes >= LEAST_BYTES:
-                function = _pooled(function, x.spec.shape, dtype)
-            result = self._place[x]
-            lines.append(Line(function, reads, x.attrs, result, dtype, op in VIEW_OPS, dead))
+            function, attrs = bound(x)
+            dtype, view = np.dtype(x.spec.dtype.numpy), x.op in VIEW_OPS
+            lines.append(Line(function, _reader(reads), attrs, self._place[x], dtype, view, dead))
         return lines
 
 
-def _pooled(function: np.ufunc, shape: Shape, dtype: np.dtype[Any]) -> Callable[..., Array]:
-    """It with its result in memory of the pool."""
+def _reader(places: tuple[int, ...]) -> Callable[[list[Any]], tuple[Any, ...]]:
+    """What takes operands out of all arrays."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return itemgetter(slice(places[0], places[0] + 1) if places else slice(0))
 
-    def into(*args: Array) -> Array:
-        out: Array = function(*args, out=POOL.empty(shape, dtype))
-        return out
 
-    return into
+def _reads_narrow(op: Op) -> bool:
+    """Whether an element is the same where NumPy repeats an operand."""
+    return (op.correct or op.exact) and not op.aliases
+
+
+def _is_led(shape: Shape, by: Shape) -> bool:
+    """Whether a shape is another one behind dimensions of size 1."""
+    return shape == (1,) * (len(shape) - len(by)) + by
 
 
 class Together:

@@ -10,6 +10,8 @@ Blocks go by position along the summed axes alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from math import prod
 from typing import Any
 
@@ -24,6 +26,10 @@ STRIP = 64  # terms of a part of a product with a small result
 NARROW = 4096  # elements of a result up to which products of strips are faster than float64
 LINE = 2048  # elements of a row that a loop of NumPy's adds quickly
 
+Sum = Callable[[Array], Array]
+
+total = np.add.reduce  # of x, axes, dtype
+
 
 def wide(x: Array, terms: int = LONG) -> Any:
     """The dtype to which so many values of x are added one by one."""
@@ -32,39 +38,82 @@ def wide(x: Array, terms: int = LONG) -> Any:
 
 def reduce_sum(x: Array, *, axes: Shape) -> Array:
     """The sum of x over `axes`, in its own dtype."""
-    terms = prod(x.shape[k] for k in axes)
-    if x.dtype != np.float32 or terms <= CHAIN or x.size < LONG:
-        return np.asarray(np.sum(x, axis=axes, dtype=x.dtype))
-    order = sorted(range(x.ndim), key=lambda k: -abs(x.strides[k]))
-    y = x.transpose(order)
-    if not y.flags.c_contiguous:  # repeated or skipped elements: nothing is copied
-        return np.asarray(np.sum(x, axis=axes, dtype=np.float64), np.float32)
-    inner = len(order)
-    while inner and order[inner - 1] in axes:
-        inner -= 1
-    if inner < y.ndim:
-        y = np.sum(y, axis=tuple(range(inner, y.ndim)))  # pairwise: they are one axis to NumPy
-    summed = [order[k] in axes for k in range(inner)]
-    if any(summed):
-        y, left = _side_by_side(y, summed)
-        y = _short_sums(y, left[-1])
-        y = np.asarray(np.sum(y, axis=tuple(left), dtype=np.float64))
-    kept = [k for k in order if k not in axes]
-    return np.asarray(y, np.float32).transpose(np.argsort(kept))
+    out: Array = sum_of(x.shape, x.strides, x.dtype, axes)(x)
+    return out
 
 
-def _side_by_side(x: Array, summed: list[bool]) -> tuple[Array, list[int]]:
-    """x, in row-major order, with neighbours among the summed axes as one, and which these are."""
+@lru_cache(maxsize=4096)
+def sum_of(shape: Shape, strides: Shape, dtype: np.dtype[Any], axes: Shape) -> Sum:
+    """The sum over `axes` of what lies so."""
+    if not by_parts(shape, dtype, axes):
+        return partial(_plain, axes=axes, dtype=dtype)
+    order = sorted(range(len(shape)), key=lambda k: -abs(strides[k]))
+    if not _dense([shape[k] for k in order], [strides[k] for k in order], dtype.itemsize):
+        return partial(_wide, axes=axes)  # repeated or skipped elements: nothing is copied
+    return _Parts(shape, order, axes)
+
+
+def by_parts(shape: Shape, dtype: np.dtype[Any], axes: Shape) -> bool:
+    """Whether there are so many terms that NumPy's sum of them would be off."""
+    return dtype == np.float32 and prod(shape) >= LONG and prod(shape[k] for k in axes) > CHAIN
+
+
+def _plain(x: Array, axes: Shape, dtype: np.dtype[Any]) -> Array:
+    return np.asarray(total(x, axes, dtype))
+
+
+def _wide(x: Array, axes: Shape) -> Array:
+    return np.asarray(total(x, axes, np.float64), np.float32)
+
+
+def _dense(shape: Sequence[int], strides: Sequence[int], size: int) -> bool:
+    """Whether elements lie row by row."""
+    for n, step in zip(reversed(shape), reversed(strides)):
+        if n > 1 and step != size:
+            return False
+        size *= n
+    return True
+
+
+class _Parts:
+    """Sums of what lies row by row in some order of its axes: pairwise along the last ones, then of
+    short parts, then of these in float64."""
+
+    def __init__(self, shape: Shape, order: list[int], axes: Shape) -> None:
+        inner = len(order)
+        while inner and order[inner - 1] in axes:
+            inner -= 1
+        self.order = None if order == [*range(len(order))] else order
+        self.last = tuple(range(inner, len(order)))
+        summed = [k in axes for k in order[:inner]]
+        self.shape, left = _side_by_side([shape[k] for k in order[:inner]], summed)
+        self.left = tuple(left)
+        kept = [k for k in order if k not in axes]
+        self.back = None if kept == sorted(kept) else np.argsort(kept)
+
+    def __call__(self, x: Array) -> Array:
+        y = x if self.order is None else x.transpose(self.order)
+        if self.last:
+            y = total(y, self.last)  # pairwise: they are one axis to NumPy
+        if self.left:
+            y = _short_sums(y.reshape(self.shape), self.left[-1])
+            y = total(y, self.left, np.float64)
+        y = np.asarray(y, np.float32)
+        return y if self.back is None else y.transpose(self.back)
+
+
+def _side_by_side(sizes: list[int], summed: list[bool]) -> tuple[list[int], list[int]]:
+    """These sizes with neighbours among the summed axes as one, and which these are."""
     shape: list[int] = []
     left: list[int] = []
-    for k, n in enumerate(x.shape):
+    for k, n in enumerate(sizes):
         if summed[k] and k and summed[k - 1]:
             shape[-1] *= n
             continue
         if summed[k]:
             left.append(len(shape))
         shape.append(n)
-    return x.reshape(shape), left
+    return shape, left
 
 
 def _short_sums(x: Array, axis: int) -> Array:
@@ -80,7 +129,7 @@ def _short_sums(x: Array, axis: int) -> Array:
     whole = blocks * CHAIN * beside
     before, behind = x.shape[:axis], x.shape[axis + 1 :]
     rows = x.reshape(prod(before), n, row)
-    main = rows[:, :whole].reshape(-1, blocks, CHAIN, beside * row).sum(2)
+    main = total(rows[:, :whole].reshape(-1, blocks, CHAIN, beside * row), 2)
     main = main.reshape(-1, blocks * beside, row)
     parts = np.concatenate([main, rows[:, whole:]], 1) if whole < n else main
     return parts.reshape(*before, -1, *behind)

@@ -19,6 +19,7 @@ from graphc.frontend.eager.compiled import DRAWERS, RUNNERS
 from graphc.frontend.eager.groups import MAKERS as GROUP_MAKERS
 from graphc.frontend.eager.groups import Recipe, Runner
 from graphc.frontend.places import HOST, Place
+from graphc.frontend.replaced import REPLACERS, Replacer
 from graphc.frontend.step.checked import CheckedFunction, CheckedModule
 from graphc.frontend.step.compile_options import checked
 from graphc.frontend.step.compiled import (
@@ -146,6 +147,7 @@ RUNNERS.append(_run_compiled)
 DRAWERS.append(_draw_compiled)
 GROUP_MAKERS.append(_run_grouped)
 BLOCK_MAKERS.append(lambda graph: _groups().of(graph))
+REPLACERS.append(Replacer(lambda graph: _groups().native(graph), lambda: native().busy()))
 
 
 @overload  # a class is callable, too

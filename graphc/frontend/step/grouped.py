@@ -36,9 +36,13 @@ class Groups:
 
     def of(self, graph: Graph) -> Runner:
         """A graph whose operands and results lie row by row."""
-        native = self._backend.build(graph, 0.0)[1].at(Evaluation({}))
+        native = self.native(graph)
         native.bind_state([])
         return self._runner(native)
+
+    def native(self, graph: Graph) -> Native:
+        """A graph as a program, not yet bound to its state."""
+        return self._backend.build(graph, 0.0)[1].at(Evaluation({}))
 
     def _runner(self, native: Native) -> Runner:
         address = HOST.address
