@@ -90,6 +90,7 @@ from graphc import cuda as cuda
 from graphc import debug as debug
 from graphc import distributed as distributed
 from graphc import distributions as distributions
+from graphc import elsewhere as _elsewhere
 from graphc import fft as fft
 from graphc import func as func
 from graphc import futures as futures
@@ -189,7 +190,8 @@ _IN_PLACE = """
 """
 globals().update(_in_place(_IN_PLACE, __name__))
 globals().update(_namespace(globals(), __name__))
-globals().update(_refused.MODULES)
+_refused.install()
+_elsewhere.install()
 
 
 def __getattr__(name: str) -> object:
