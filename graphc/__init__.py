@@ -28,6 +28,7 @@ from graphc.frontend.api.legacy import *
 from graphc.frontend.api.limits import *
 from graphc.frontend.api.linear import *
 from graphc.frontend.api.logic import *
+from graphc.frontend.api.lowrank import *
 from graphc.frontend.api.matrices import *
 from graphc.frontend.api.memory import *
 from graphc.frontend.api.methods import in_place as _in_place
@@ -138,6 +139,8 @@ from graphc.cuda import Stream as Stream
 from graphc.errors import CudaError as AcceleratorError
 from graphc.func import vmap as vmap
 from graphc.futures import Future as Future
+from graphc.jit import ScriptFunction as ScriptFunction
+from graphc.jit import ScriptModule as ScriptModule
 from graphc.jit import fork as fork
 from graphc.jit import wait as wait
 from graphc.library import ops as ops

@@ -33,7 +33,8 @@ PLAIN = (int, bool, str, bytes, complex, type(None), DType, type)
 TABLES = (dict, OrderedDict)
 PRODUCTS = {"highest": "as written", "medium": "of bfloat16 where that pays"}
 Key = tuple[Hashable, ...]
-Mode = tuple[bool, tuple[Any, ...], tuple[tuple[str, DType], ...], DType, str]  # what a key says of the process
+# What a key says of the process.
+Mode = tuple[bool, tuple[Any, ...], tuple[tuple[str, DType], ...], DType, str]
 Kinds = type | tuple[type, ...]
 
 
