@@ -28,6 +28,7 @@ from graphc.frontend.api.legacy import *
 from graphc.frontend.api.limits import *
 from graphc.frontend.api.linear import *
 from graphc.frontend.api.logic import *
+from graphc.frontend.api.lowrank import *
 from graphc.frontend.api.matrices import *
 from graphc.frontend.api.memory import *
 from graphc.frontend.api.methods import in_place as _in_place
@@ -90,6 +91,7 @@ from graphc import cuda as cuda
 from graphc import debug as debug
 from graphc import distributed as distributed
 from graphc import distributions as distributions
+from graphc import elsewhere as _elsewhere
 from graphc import fft as fft
 from graphc import func as func
 from graphc import futures as futures
@@ -137,6 +139,8 @@ from graphc.cuda import Stream as Stream
 from graphc.errors import CudaError as AcceleratorError
 from graphc.func import vmap as vmap
 from graphc.futures import Future as Future
+from graphc.jit import ScriptFunction as ScriptFunction
+from graphc.jit import ScriptModule as ScriptModule
 from graphc.jit import fork as fork
 from graphc.jit import wait as wait
 from graphc.library import ops as ops
@@ -189,7 +193,8 @@ _IN_PLACE = """
 """
 globals().update(_in_place(_IN_PLACE, __name__))
 globals().update(_namespace(globals(), __name__))
-globals().update(_refused.MODULES)
+_refused.install()
+_elsewhere.install()
 
 
 def __getattr__(name: str) -> object:

@@ -61,6 +61,11 @@ class Interpreter(_Refused):
     """For isinstance."""
 
 
+def map_arg(a: Any, fn: Any) -> NoReturn:
+    """Refused: there are no torch.fx graphs."""
+    _refuse("map_arg")
+
+
 class GraphModule(Module):
     """For isinstance: no module is one."""
 

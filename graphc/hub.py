@@ -6,6 +6,7 @@ Nothing is downloaded: what is not here yet is refused, with the place where to 
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,14 @@ __all__ = [
 
 CONF = "hubconf.py"
 _dir = [Path.home() / ".cache" / "torch" / "hub"]
+
+
+HASH_REGEX = re.compile(r"-([a-f0-9]*)\.")  # in the name of a file, the start of its SHA-256
+
+
+def _get_torch_home() -> str:
+    """What holds `hub`, and may hold other caches of the same kind."""
+    return str(_dir[0].parent)
 
 
 def get_dir() -> str:

@@ -84,6 +84,10 @@ def script_if_tracing(fn: T) -> T:
     return fn
 
 
+_script_if_tracing = script_if_tracing
+_overload = _overload_method = _marks  # forms of which the last definition is the one that runs
+
+
 def is_scripting() -> bool:
     """False: nothing is scripted."""
     return False

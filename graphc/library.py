@@ -7,11 +7,13 @@ compiled step it then runs as it is, between the kernels, if `register_fake` tel
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from graphc.errors import InvalidArgument
+from graphc.aten import aten
+from graphc.errors import InvalidArgument, Unsupported
 from graphc.frontend.function import Function
 from graphc.frontend.modes import modes
 from graphc.frontend.step.opaque import Opaque
@@ -20,6 +22,13 @@ from graphc.frontend.step.signature import rebuilt
 __all__ = ["CustomOpDef", "custom_op", "ops", "register_autograd", "register_fake"]
 
 Call = Callable[..., Any]
+
+
+class NoExtension(Unsupported, OSError):
+    """Of a file with operators in C++; libraries that can do without ask for an OSError."""
+
+    why = "an extension of PyTorch works on PyTorch's own tensors"
+    fix = "write the operator in Python, or as a custom_op over NumPy arrays"
 
 
 class CustomOpDef:
@@ -77,6 +86,7 @@ class CustomOpDef:
 
 
 OPS: dict[str, CustomOpDef] = {}
+FAKES: dict[str, Call] = {}  # of operators that may come
 
 
 class _Namespace:
@@ -85,11 +95,15 @@ class _Namespace:
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
 
+    def load_library(self, path: str) -> None:
+        """Refused, as an OSError, too: graphc loads no C++ extensions."""
+        raise NoExtension(f"ops.load_library({str(path)!r:.200})")
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         if not self._prefix:
-            return _Namespace(name)
+            return aten if name == "aten" else _Namespace(name)
         path = f"{self._prefix}::{name}"
         if path not in OPS:
             raise AttributeError(f"no operator {path}: see graphc.library.custom_op")
@@ -114,8 +128,10 @@ def custom_op(
         raise InvalidArgument(f"custom_op: a name is 'namespace::name', got {name!r:.100}")
 
     def enter(function: Call) -> CustomOpDef:
-        OPS[name] = CustomOpDef(name, function)
-        return OPS[name]
+        made = OPS[name] = CustomOpDef(name, function)
+        if name in FAKES:
+            made.register_fake(FAKES[name])
+        return made
 
     return enter if fn is None else enter(fn)
 
@@ -128,9 +144,14 @@ def _known(op: Any) -> CustomOpDef:
 
 
 def register_fake(op: Any, func: Call | None = None, /, **options: Any) -> Any:
-    """`func` gives tensors of the types that the operator `op` gives for its arguments."""
-    known = _known(op)
-    return known.register_fake if func is None else known.register_fake(func)
+    """`func` gives tensors of the types that the operator `op` gives for its arguments; of one that
+    is not there yet, or never will be as it is written in C++, it is kept."""
+    if func is None:
+        return functools.partial(register_fake, op)
+    if isinstance(op, str) and op not in OPS:
+        FAKES[op] = func
+        return func
+    return _known(op).register_fake(func)
 
 
 def register_autograd(

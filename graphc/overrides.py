@@ -1,4 +1,4 @@
-"""torch.overrides' names: whether classes bring their own meaning of functions, which none may."""
+"""torch.overrides' names: modes may bring their own meaning of functions, classes may not."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from graphc.errors import Unsupported
+from graphc.frontend.overriding import TorchFunctionMode
 from graphc.frontend.tensor import Tensor
 
 __all__ = [
+    "TorchFunctionMode",
     "get_ignored_functions",
     "handle_torch_function",
     "has_torch_function",
@@ -94,3 +96,8 @@ def get_ignored_functions() -> set[Callable[..., Any]]:
 def get_overridable_functions() -> Any:
     """Refused: of graphc's own functions none can be overridden."""
     raise Unsupported("overrides.get_overridable_functions", fix="call functions of your own")
+
+
+def get_default_nowrap_functions() -> set[Callable[..., Any]]:
+    """Empty: no results are wrapped."""
+    return set()

@@ -1,7 +1,7 @@
 """torch.serialization's names: saving and loading, and the classes that a file may name.
 
-`load` never runs what a file says: only the classes of its own table are made. More cannot be
-allowed.
+`load` never runs what a file says: only the classes of its own table are made. More may be named,
+and is not made.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from os import PathLike
 from typing import IO, Any
 
-from graphc.errors import Unsupported
 from graphc.frontend.files.serialization import load, save
 
 __all__ = [
@@ -26,6 +25,7 @@ __all__ = [
     "save",
 ]
 
+DEFAULT_PROTOCOL = 2  # of the pickles in files that PyTorch writes
 FileLike = FILE_LIKE = str | PathLike[str] | IO[bytes]
 MAP_LOCATION = Any
 
@@ -34,27 +34,31 @@ class SourceChangeWarning(Warning):
     """Never given: no file holds source code."""
 
 
+_safe: list[Any] = []
+
+
 def add_safe_globals(safe_globals: Sequence[Any]) -> None:
-    """Accepts nothing but an empty list."""
-    if safe_globals:
-        raise Unsupported(
-            f"add_safe_globals({safe_globals!r:.100})",
-            why="load makes tensors and plain data, and calls nothing that a file names",
-            fix="save a state_dict instead of objects",
-        )
+    """Remembers them, as libraries name their classes when they are imported; `load` makes none
+    of them, and refuses a file that names one."""
+    _safe.extend(x for x in safe_globals if x not in _safe)
 
 
 def get_safe_globals() -> list[Any]:
-    """An empty list: no classes are ever loaded."""
-    return []
+    """What `add_safe_globals` was given."""
+    return list(_safe)
 
 
 def clear_safe_globals() -> None:
-    """There are none."""
+    """Forget what `add_safe_globals` was given."""
+    _safe.clear()
 
 
 @contextmanager
 def safe_globals(safe_globals: Sequence[Any]) -> Iterator[None]:
     """`add_safe_globals` inside `with`."""
+    before = list(_safe)
     add_safe_globals(safe_globals)
-    yield
+    try:
+        yield
+    finally:
+        _safe[:] = before

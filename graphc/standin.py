@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.metadata import Distribution
+from pathlib import Path
 from types import ModuleType
 
 from graphc.errors import InvalidState
@@ -39,8 +42,35 @@ class _Alias(Loader):
         module.__spec__ = self.spec
 
 
+def _is_there(name: str) -> bool:
+    """Whether a module can be imported, also from one that is a single file and has none below."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+class _Told(Distribution):
+    """What `importlib.metadata` says of torch: libraries ask it for the version."""
+
+    def read_text(self, filename: str) -> str | None:
+        if filename != "METADATA":
+            return None
+        version = sys.modules[OURS].__version__
+        return f"Metadata-Version: 2.1\nName: {THEIRS}\nVersion: {version}\n"
+
+    def locate_file(self, path: str | os.PathLike[str]) -> Any:
+        """Where the files are: those of graphc."""
+        return Path(str(sys.modules[OURS].__file__)).parent.parent / path
+
+
 class _Finder(MetaPathFinder):
     """Answers for torch and all that is below it."""
+
+    def find_distributions(self, context: Any = None) -> Iterable[Distribution]:
+        """The one of torch, before any that is installed."""
+        name = getattr(context, "name", None)
+        return [_Told()] if name == THEIRS else []
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -48,7 +78,7 @@ class _Finder(MetaPathFinder):
         if fullname != THEIRS and not fullname.startswith(THEIRS + "."):
             return None
         name = OURS + fullname[len(THEIRS) :]
-        if importlib.util.find_spec(name) is None:
+        if not _is_there(name):
             raise ModuleNotFoundError(f"graphc has no module {fullname!r}", name=fullname)
         return ModuleSpec(fullname, _Alias(name), is_package=True)
 

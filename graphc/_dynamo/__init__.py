@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -13,8 +15,10 @@ from graphc.compiler import (
     reset,
     substitute_in_graph,
 )
+from graphc.nn.module import Module
 
 __all__ = [
+    "OptimizedModule",
     "allow_in_graph",
     "assume_constant_result",
     "config",
@@ -29,7 +33,29 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-config = SimpleNamespace(cache_size_limit=8, suppress_errors=False, capture_scalar_outputs=False)
+
+
+class _Config(SimpleNamespace):
+    """Settings of PyTorch's compiler, which may be set and change nothing."""
+
+    @contextmanager
+    def patch(self, changes: Any = None, **more: Any) -> Iterator[None]:
+        """Settings have other values inside."""
+        new = {**(changes or {}), **more}
+        before = dict(vars(self))
+        vars(self).update(new)
+        try:
+            yield
+        finally:
+            vars(self).clear()
+            vars(self).update(before)
+
+
+config = _Config(cache_size_limit=8, suppress_errors=False, capture_scalar_outputs=False)
+
+
+class OptimizedModule(Module):
+    """For isinstance: a compiled module stays what it is, and is not wrapped in another."""
 
 
 def graph_break(msg: str = "") -> None:

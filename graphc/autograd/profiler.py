@@ -25,6 +25,10 @@ class profile(profiler.profile):
             super().start()
 
 
+class EventList(list[Any]):
+    """For isinstance: `key_averages` gives rows that print as a table."""
+
+
 class emit_nvtx(nullcontext[None]):
     """Accepted: kernels have their names in NVIDIA's tools anyway."""
 

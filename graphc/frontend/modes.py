@@ -49,6 +49,7 @@ class _Modes(threading.local):
         self.autocast: tuple[tuple[str, DType], ...] = ()  # what products take, by type of device
         self.place: DevicePlace | None = None  # on which GPU a factory that runs fills memory
         self.mapped: Mapped | None = None  # the vmap whose function runs
+        self.functions: tuple[Any, ...] = ()  # TorchFunctionModes, see `overriding.py`
 
 
 class _Draw(threading.local):

@@ -15,6 +15,11 @@ __all__ = [
     "layout",
     "memory_format",
     "preserve_format",
+    "sparse_bsc",
+    "sparse_bsr",
+    "sparse_coo",
+    "sparse_csc",
+    "sparse_csr",
     "strided",
 ]
 
@@ -22,7 +27,8 @@ PYTHON_TYPES: dict[Any, DType] = {float: f64, int: i64, bool: bool_}
 
 
 class layout:
-    """How elements lie in memory; there are strided tensors only."""
+    """How elements lie in memory: of tensors strided, of `sparse_coo_tensor`'s sparse_coo. The
+    others are names to compare with."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -36,6 +42,9 @@ class memory_format(layout):
 
 
 strided = layout("strided")
+sparse_coo, sparse_csr, sparse_csc, sparse_bsr, sparse_bsc = (
+    layout(f"sparse_{kind}") for kind in ("coo", "csr", "csc", "bsr", "bsc")
+)
 contiguous_format = memory_format("contiguous_format")
 preserve_format = memory_format("preserve_format")
 channels_last = memory_format("channels_last")

@@ -63,6 +63,16 @@ def set_printoptions(
     _options[0] = dataclasses.replace(base, **changed, sci_mode=sci_mode)
 
 
+def options() -> Options:
+    """How tensors print now."""
+    return _options[0]
+
+
+def reset(before: Options) -> None:
+    """Print as then."""
+    _options[0] = before
+
+
 def shown(x: Tensor, form: str | None) -> str:
     """What `repr` gives for None, else `format`; of a step being traced, its user's code gets what
     stands for the text."""
@@ -78,7 +88,7 @@ def text(x: Tensor) -> str:
     """`tensor([...], dtype=..., grad_fn=...)`; a traced tensor shows its type."""
     if x.array is None:
         return f"<traced {x.spec}>"
-    options, start = _options[0], "tensor("
+    start = "tensor("
     empty = x.numel() == 0 or x.is_meta
     suffixes = [] if x.is_cpu else [f"device='{x.device}'"]
     if empty and (x.ndim != 1 or x.is_meta):
@@ -90,11 +100,20 @@ def text(x: Tensor) -> str:
         suffixes.append(f"grad_fn={x.grad_fn!r}")
     elif x.requires_grad:
         suffixes.append("requires_grad=True")
-    body = "..." if x.is_meta else "[]" if empty else _body(on_host(x.array), len(start), options)
-    return _with_suffixes(start + body, suffixes, len(start), options.linewidth)
+    body = elements(x, len(start))
+    return with_suffixes(start + body, suffixes, len(start), _options[0].linewidth)
 
 
-def _with_suffixes(body: str, suffixes: Sequence[str], indent: int, width: int) -> str:
+def elements(x: Tensor, indent: int) -> str:
+    """The elements alone; lines after the first are `indent` columns in."""
+    if x.array is None:
+        return str(x.spec)
+    if x.is_meta:
+        return "..."
+    return _body(on_host(x.array), indent, _options[0]) if x.numel() else "[]"
+
+
+def with_suffixes(body: str, suffixes: Sequence[str], indent: int, width: int) -> str:
     """Suffixes on the last line while they fit, else each on a new one."""
     last = len(body) - body.rfind("\n") + 1
     for s in suffixes:

@@ -46,17 +46,27 @@ class Hook(NamedTuple):
 
 
 class RemovableHandle:
-    """Removes one hook; usable as a context manager, as in PyTorch."""
+    """Removes one hook; usable as a context manager, as in PyTorch.
 
-    def __init__(self, table: dict[int, Hook], changed: Callable[[], None]) -> None:
+    `table` may be anyone's: what the hook is entered in under the handle's `id`. `changed` is told
+    of the removal; `extra_dict`, one table or several, lose what they have under that id, too.
+    """
+
+    def __init__(
+        self, table: Any, changed: Callable[[], None] | None = None, *, extra_dict: Any = None
+    ) -> None:
         self.id = next(_numbers)
         self._table = table
         self._changed = changed
+        extra = extra_dict if isinstance(extra_dict, list) else [extra_dict]
+        self._extra = [t for t in extra if t is not None]
 
     def remove(self) -> None:
-        if self.id in self._table:
-            _keep(self._table)
-            del self._table[self.id]
+        for table in (self._table, *self._extra):
+            if self.id in table:
+                _keep(table)
+                del table[self.id]
+        if self._changed is not None:
             self._changed()
 
     def __enter__(self) -> RemovableHandle:

@@ -15,8 +15,9 @@ from graphc.frontend.api.linalg import qr
 from graphc.frontend.api.random import Generator, randperm
 from graphc.frontend.checked import required
 from graphc.frontend.hostvalue import of_numbers
-from graphc.frontend.modes import no_grad
+from graphc.frontend.modes import modes, no_grad
 from graphc.frontend.operands import floating
+from graphc.frontend.overriding import entered, overridden
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f32, f64
 from graphc.nn.old_names import old_name
@@ -32,6 +33,8 @@ def _quiet(
 
     @wraps(fill)
     def initialise(tensor: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        if entered and modes.functions:
+            return overridden(initialise, (tensor, *args), kwargs)  # type: ignore[no-any-return]
         with no_grad():
             fill(tensor, *args, **kwargs)
         return tensor
@@ -79,6 +82,9 @@ def normal_(
 ) -> None:
     """Fill normally, of this mean and standard deviation, outside autograd. Of any shape."""
     tensor.normal_(mean, std, generator=generator)
+
+
+_no_grad_uniform_, _no_grad_normal_ = uniform_, normal_  # as libraries call them
 
 
 @_quiet
@@ -189,11 +195,15 @@ def kaiming_normal_(
     tensor.normal_(0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator=generator)
 
 
-def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
+    """The one that `mode` says, "fan_in" or "fan_out"."""
     if mode not in ("fan_in", "fan_out"):
         raise InvalidArgument(f"Mode {mode} not supported, please use one of fan_in, fan_out")
-    fan = _calculate_fan_in_and_fan_out(tensor)[mode == "fan_out"]
-    return calculate_gain(nonlinearity, a) / sqrt(fan)
+    return _calculate_fan_in_and_fan_out(tensor)[mode == "fan_out"]
+
+
+def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    return calculate_gain(nonlinearity, a) / sqrt(_calculate_correct_fan(tensor, mode))
 
 
 @_quiet

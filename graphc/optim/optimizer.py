@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import wraps
 from itertools import chain
 from typing import Any
 
@@ -25,6 +26,17 @@ from graphc.optim.hooks import Hooked
 from graphc.optim.rules import Rate
 from graphc.optim.slots import Layout, SlotTable
 
+ParamsT = _params_t = Iterable[Any]  # PyTorch's names of what an optimizer is given
+
+
+class _Required:
+    """PyTorch's mark of an option without a default, which optimizers of others import."""
+
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required = _Required()
 Group = dict[str, Any]
 Slots = dict[str, Any]
 Options = list[str]
@@ -378,3 +390,34 @@ def _not_a_leaf(p: Tensor) -> InvalidArgument:
         why="its gradient goes on to what it was computed from, and none stays with it",
         fix="pass the leaf it comes from, or x.detach().requires_grad_()",
     )
+
+
+# What optimizers written for PyTorch import from this file of its own.
+
+
+def _use_grad_for_differentiable(step: Callable[..., Any]) -> Callable[..., Any]:
+    """`step` without gradients, unless its optimizer was made differentiable."""
+
+    @wraps(step)
+    def stepped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with set_grad_enabled(bool(self.defaults.get("differentiable"))):
+            return step(self, *args, **kwargs)
+
+    return stepped
+
+
+def _default_to_fused_or_foreach(
+    params: Any, differentiable: bool, use_fused: bool = False
+) -> tuple[bool, bool]:
+    """Neither: a step is one program, whichever way it is written."""
+    return False, False
+
+
+def _get_capturable_supported_devices(supports_xla: bool = True) -> list[str]:
+    """Where an optimizer may keep its count of steps as a tensor."""
+    return ["cpu", "cuda"]
+
+
+def _get_value(x: Any) -> Any:
+    """A number of a tensor, but not in a compiled step, where it stays one."""
+    return x if tracing.active() is not None or not isinstance(x, Tensor) else x.item()

@@ -36,6 +36,16 @@ class Kind(NamedTuple):
     flatten: Callable[[Any], tuple[list[Any], Any]]
     unflatten: Callable[[Iterable[Any], Any], Any]
 
+    @property
+    def flatten_fn(self) -> Callable[[Any], tuple[list[Any], Any]]:
+        """`flatten`, as PyTorch has it."""
+        return self.flatten
+
+    @property
+    def unflatten_fn(self) -> Callable[[Iterable[Any], Any], Any]:
+        """`unflatten`, as PyTorch has it."""
+        return self.unflatten
+
 
 def _mapping(kind: type[Any]) -> Kind:
     return Kind(lambda d: (list(d.values()), list(d)), lambda xs, keys: kind(zip(keys, xs)))
@@ -105,6 +115,17 @@ def register_pytree_node(
     if cls in KINDS:
         raise InvalidArgument(f"{cls} is already registered as pytree node.")
     KINDS[cls] = Kind(flatten_fn, unflatten_fn)
+
+
+_register_pytree_node = register_pytree_node
+SUPPORTED_NODES = KINDS
+_dict_flatten, _dict_unflatten = KINDS[dict]
+_list_flatten, _list_unflatten = KINDS[list]
+
+
+def _get_node_type(tree: Any) -> Any:
+    """The class by which `SUPPORTED_NODES` has a container, if it is one."""
+    return _kind_of(tree) or type(tree)
 
 
 def _kind_of(tree: Any) -> Any:

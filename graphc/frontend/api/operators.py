@@ -17,6 +17,8 @@ from graphc.errors import InvalidArgument
 from graphc.frontend.api import creation, shapes
 from graphc.frontend.api.refusals import CAUGHT, coded, refusing
 from graphc.frontend.autocast import aware
+from graphc.frontend.modes import modes
+from graphc.frontend.overriding import entered, overridden
 from graphc.frontend.promotion import NUMBERS
 from graphc.frontend.registry import public
 from graphc.ir.sugar import Sugar
@@ -39,6 +41,8 @@ def operator(function: Callable[..., Tensor], name: str = "") -> Callable[..., T
             if not isinstance(other, np.ndarray):
                 return NotImplemented
             other = creation.as_tensor(other)
+        if entered and modes.functions:
+            return overridden(apply, (self, other), {})
         try:
             return function(self, other)
         except CAUGHT as e:

@@ -25,6 +25,8 @@ from graphc.errors import (
     RefusedArgument,
     is_own,
 )
+from graphc.frontend.modes import modes
+from graphc.frontend.overriding import entered, overridden
 from graphc.ir.sugar import Sugar
 from graphc.ir.types import DType
 
@@ -53,6 +55,8 @@ def refusing(function: F) -> F:
 
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
+        if entered and modes.functions:
+            return overridden(called, args, kwargs)
         try:
             return function(*args, **kwargs)
         except CAUGHT as e:

@@ -17,7 +17,7 @@ from graphc.frontend.api.shapes import stack
 from graphc.frontend.checked import checked
 from graphc.frontend.devices import CPU, device
 from graphc.frontend.dims import sizes
-from graphc.frontend.options import as_dtype
+from graphc.frontend.options import as_dtype, sparse_coo
 from graphc.frontend.size import Size
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType, i64
@@ -29,7 +29,7 @@ class SparseTensor:
     """values[k] at indices[:, k] of a tensor of `shape`; what is named twice is added."""
 
     is_sparse = True
-    layout = "sparse_coo"
+    layout = sparse_coo
 
     def __init__(
         self, indices: Tensor, values: Tensor, shape: Sequence[int], coalesced: bool = False

@@ -33,7 +33,8 @@ PLAIN = (int, bool, str, bytes, complex, type(None), DType, type)
 TABLES = (dict, OrderedDict)
 PRODUCTS = {"highest": "as written", "medium": "of bfloat16 where that pays"}
 Key = tuple[Hashable, ...]
-Mode = tuple[bool, tuple[tuple[str, DType], ...], DType, str]  # what a key says of the process
+# What a key says of the process.
+Mode = tuple[bool, tuple[Any, ...], tuple[tuple[str, DType], ...], DType, str]
 Kinds = type | tuple[type, ...]
 NOTHING: Mapping[int, Any] = {}
 
@@ -57,7 +58,7 @@ def _items(x: Any) -> Sequence[Any]:
 
 
 def _signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tensor]) -> Key:
-    key: list[Hashable] = [(modes.grad, modes.autocast, _default[0], precision_asked())]
+    key: list[Hashable] = [(modes.grad, modes.functions, modes.autocast, _default[0], precision_asked())]
     for a in args:
         if isinstance(a, Tensor):
             t = a._spec
@@ -247,8 +248,9 @@ def _mode(key: Key) -> str:
     """What the first part of a key says of the process."""
     if not key:
         return ""
-    grad, casts, default, asked = cast(Mode, key[0])
+    grad, functions, casts, default, asked = cast(Mode, key[0])
     told = [f"grad {grad}", *(f"autocast {kind} {dtype!r}" for kind, dtype in casts)]
+    told += [f"inside {type(mode).__name__}" for mode in functions]
     told.append(f"default {default!r}")
     told += [f"float32 products {PRODUCTS[asked]}"] if asked else []
     return ", ".join(told)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,16 @@ from graphc.frontend.api.creation import as_tensor, tensor
 from graphc.frontend.api.shapes import stack
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f64
+
+
+# What makes a batch of samples of a class: libraries enter their own.
+default_collate_fn_map: dict[Any, Callable[..., Any]] = {}
+NO_NUMBERS = re.compile(r"[SaUO]")  # in the dtype of an array
+
+
+def collate_tensor(batch: Sequence[Tensor], *, collate_fn_map: Any = None) -> Tensor:
+    """[...] each -> [B, ...]."""
+    return stack(list(batch))
 
 
 def default_convert(data: Any) -> Any:
@@ -39,8 +50,11 @@ def default_collate(batch: Sequence[Any]) -> Any:
     what makes no batch.
     """
     first = batch[0]
+    for kind, collate in default_collate_fn_map.items():
+        if isinstance(first, kind):
+            return collate(batch, collate_fn_map=default_collate_fn_map)
     if isinstance(first, Tensor):
-        return stack(list(batch))
+        return collate_tensor(batch)
     if isinstance(first, np.ndarray | np.generic):
         return stack([as_tensor(np.asarray(sample)) for sample in batch])
     if isinstance(first, float):

@@ -38,6 +38,18 @@ FROZEN = (
 END = object()
 
 
+class _BaseDataLoaderIter:
+    """For isinstance: what iterates is a generator, whose state nobody saves."""
+
+
+class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
+    """For isinstance."""
+
+
+class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
+    """For isinstance."""
+
+
 class _Unseen:
     """What no data set gives."""
 
