@@ -165,6 +165,11 @@ class Item:
         return c[self.key] if -len(c) <= self.key < len(c) else MISSING
 
 
+def has(key: Any, c: Any) -> bool:
+    """`key in c`: the getter of its guard."""
+    return key in c
+
+
 def put(what: str, x: Any, key: Any, value: float) -> None:
     if what == "attr":
         setattr(x, key, value)

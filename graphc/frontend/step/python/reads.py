@@ -42,7 +42,7 @@ from graphc.frontend.step.python.found import (
     raw,
     stored,
 )  # fmt: skip
-from graphc.frontend.step.python.guards import Guard, Kept
+from graphc.frontend.step.python.guards import Guard
 from graphc.frontend.step.python.held import (
     BYTES,
     CONTAINERS,
@@ -63,6 +63,7 @@ from graphc.frontend.step.python.held import (
 from graphc.frontend.step.python.met import Met
 from graphc.frontend.step.python.numbers import ReadNumbers
 from graphc.frontend.step.python.observers import Inlined, touched
+from graphc.frontend.step.python.sets import Kept
 from graphc.frontend.step.python.stack import MISSING
 from graphc.frontend.step.python.stand_ins import StandIns
 from graphc.frontend.step.python.stores import Stores, arguments
