@@ -482,8 +482,8 @@ class Reads(Met):
         return young | self.new
 
     def _reached(self, young: set[int]) -> set[int]:
-        """What was read from objects that are older than the trace."""
-        return {
+        """What was read from objects that are older than the trace, and the dicts of these."""
+        return {table for table, x in self._parts.items() if x not in young} | {
             id(x)
             for (_, of, _), note in self.notes.items()
             if self._parts.get(of, of) not in young
