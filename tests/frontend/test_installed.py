@@ -300,3 +300,22 @@ def f(x):
     (kept,) = step._last.guards.sets
     if layout() is not None:  # this Python keeps words
         assert kept._words.asked == [] and len(kept._words.table) < len(kept.always)
+
+
+def test_a_memo_that_others_fill_is_no_reason_to_trace_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = """
+import functools
+@functools.lru_cache(maxsize=64)
+def g(n): return n * 2.0
+def f(x): return x * g(3)
+"""
+    lib = library(source, tmp_path, monkeypatch)
+    step = graphc.compile(lambda x: lib.f(x))
+    for k in range(4):
+        assert step(graphc.ones(2)).tolist() == [6.0, 6.0]
+        lib.g(k + 10)
+    assert not step._recompiles
+    lib.g.cache_clear()
+    assert step(graphc.ones(2)).tolist() == [6.0, 6.0]
