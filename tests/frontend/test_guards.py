@@ -10,7 +10,8 @@ import pytest
 
 import graphc
 from graphc.frontend import epoch
-from graphc.frontend.step.python.guards import Content, Guard, Guards, Kept, same
+from graphc.frontend.step.python.guards import Content, Guard, same
+from graphc.frontend.step.python.sets import Guards, Kept
 from graphc.frontend.step.python.watch import Watch
 
 FLAG = True

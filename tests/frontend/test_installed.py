@@ -12,6 +12,7 @@ import pytest
 
 import graphc
 from graphc.errors import Unguarded, Untraceable
+from graphc.frontend.step.python.words import layout
 from tests.libraries import library
 
 
@@ -224,8 +225,8 @@ def _step(lib: Any, x: Any) -> Any:
 
 def _calls(case: Case, lib: Any, step: Any) -> list[Any]:
     out = []
-    for k in range(1, 7):
-        if k > 1:
+    for k in (1, 2, 3, 4, 5, 6, *[0] * 12, 4, 2, 3):  # so often that words are watched
+        if out:
             case.change(lib, k)
         result = step(graphc.tensor([1.0 + k, 2.0]))
         out.append((result.tolist(), str(case.kept(lib))))
@@ -268,3 +269,53 @@ def test_what_no_call_can_repeat_is_refused(
     with pytest.raises((Unguarded, Untraceable)) as error:
         graphc.compile(lambda x: lib.f(x))(graphc.ones(2))
     assert "test_installed.py" in str(error.value) or name == "Python's"
+
+
+def test_a_flag_that_is_put_back_and_names_behind_code_cost_a_call_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = """
+on = False
+names = {"a": 1}
+class C:
+    __slots__ = ("s",)
+    def g(self): return self.s
+class D:
+    def __init__(self): self.s = 1.0
+    def __getattribute__(self, name): return object.__getattribute__(self, name)
+c, d = C(), D()
+c.s = 2.0
+def f(x):
+    global on
+    on = True
+    y = x * c.g() * d.s * (2 if "b" in names else 3)
+    on = False
+    return y
+"""
+    lib = library(source, tmp_path, monkeypatch)
+    step = graphc.compile(lambda x: lib.f(x))
+    for _ in range(12):
+        assert step(graphc.ones(2)).tolist() == [6.0, 6.0]
+    assert step._last is not None and not step._last.has_effects
+    (kept,) = step._last.guards.sets
+    if layout() is not None:  # this Python keeps words
+        assert kept._words.asked == [] and len(kept._words.table) < len(kept.always)
+
+
+def test_a_memo_that_others_fill_is_no_reason_to_trace_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = """
+import functools
+@functools.lru_cache(maxsize=64)
+def g(n): return n * 2.0
+def f(x): return x * g(3)
+"""
+    lib = library(source, tmp_path, monkeypatch)
+    step = graphc.compile(lambda x: lib.f(x))
+    for k in range(4):
+        assert step(graphc.ones(2)).tolist() == [6.0, 6.0]
+        lib.g(k + 10)
+    assert not step._recompiles
+    lib.g.cache_clear()
+    assert step(graphc.ones(2)).tolist() == [6.0, 6.0]

@@ -36,9 +36,10 @@ from graphc.frontend.step.latched import Latched, places, reclaim
 from graphc.frontend.step.names import leaf_names
 from graphc.frontend.step.plan import copied_bytes
 from graphc.frontend.step.python.collector import collector_paused
-from graphc.frontend.step.python.guards import Change, Guards
+from graphc.frontend.step.python.guards import Change
 from graphc.frontend.step.python.numbers import Decides, Numbers, ReadNumbers
 from graphc.frontend.step.python.observed import observed
+from graphc.frontend.step.python.sets import Guards
 from graphc.frontend.step.python.watch import Watch
 from graphc.frontend.step.ready import MISSED, Patience, Ready, prepared
 from graphc.frontend.step.signature import Key, change, signature

@@ -23,7 +23,8 @@ from graphc.frontend.step.inspect.profile import Limits, Run
 from graphc.frontend.step.native import Native, Template
 from graphc.frontend.step.plan import Plan
 from graphc.frontend.step.python import effects
-from graphc.frontend.step.python.guards import Change, Guards
+from graphc.frontend.step.python.guards import Change
+from graphc.frontend.step.python.sets import Guards
 from graphc.frontend.step.python.words import Words
 from graphc.frontend.step.results import Results
 from graphc.frontend.step.sizes import Openness

@@ -21,7 +21,7 @@ from graphc.frontend.modes import _default, modes
 from graphc.frontend.step.family import Entry
 from graphc.frontend.step.memory import lies
 from graphc.frontend.step.plan import Plan, address_of
-from graphc.frontend.step.python.guards import all_same, columns
+from graphc.frontend.step.python.sets import all_same, columns
 from graphc.frontend.step.python.words import Words
 from graphc.frontend.step.recycled import RECYCLED_BYTES
 from graphc.frontend.storage import Storage, running

@@ -14,6 +14,7 @@ from graphc.frontend.step.names import key_text
 from graphc.frontend.step.python import deep, lazy
 from graphc.frontend.step.python.found import own, raw
 from graphc.frontend.step.python.held import FIXED, Place, advances, cached, mapping_of
+from graphc.frontend.step.python.held import has as has_key
 from graphc.frontend.step.python.reads import Reads
 from graphc.frontend.step.python.stack import top
 from graphc.frontend.table import Table
@@ -70,17 +71,13 @@ def has(reads: Reads, frame: FrameType, c: Any, key: Any) -> None:
     """`key in c`."""
     plain = isinstance(key, FIXED) or (isinstance(key, Tensor) and not key.is_traced)
     if plain and _is_one_of(mapping_of(c), KEYED):
-        _answer(reads, frame, c, "has", key, partial(_has, key))
+        _answer(reads, frame, c, "has", key, partial(has_key, key))
     else:
         deep.shown(reads, frame, c)
 
 
 def _is_one_of(c: Any, kinds: tuple[type, ...]) -> bool:
     return type(c) in kinds or isinstance(c, Table)
-
-
-def _has(key: Any, c: Any) -> bool:
-    return key in c
 
 
 def _answer(

@@ -107,7 +107,7 @@ def in_object(x: Any, name: str) -> Iterator[Row]:
         if value is not MISSING:
             yield attrgetter(name), x, value
         elif isinstance(kept, MemberDescriptorType):
-            yield partial(_static, name), x, MISSING
+            yield partial(by_static, name), x, MISSING
     elif kept is not MISSING and inspect.isdatadescriptor(kept):
         yield type, x, type(x)  # which may be another later
         yield from in_classes(type(x).__mro__, name)
@@ -116,13 +116,13 @@ def in_object(x: Any, name: str) -> Iterator[Row]:
         yield from in_classes(type(x).__mro__, name)
         yield in_mapping(own(x), name)
     elif mine is not MISSING or kept is MISSING:
-        get = attrgetter(name) if plain and mine is not MISSING else partial(_static, name)
+        get = attrgetter(name) if plain and mine is not MISSING else partial(by_static, name)
         yield get, x, mine
     else:
         yield from _of_class(x, name, kept, plain)
 
 
-def _static(name: str, x: Any) -> Any:
+def by_static(name: str, x: Any) -> Any:
     return static(x, name)
 
 

@@ -1,22 +1,17 @@
-"""Guards: the Python values a trace depended on, compared at each call.
+"""A guard: a Python value that a trace depended on, compared at each call (`sets.py`).
 
-A guard is a getter, what to apply it to, and the object that it gave. While nothing moved, each
-gives the very same object, which one pass in C finds out. Where one does not, simple values compare
-by type and value (`True` is not `1`), containers by their items, all else by identity. What belongs
-to a module is compared only when the module epoch has moved, because every change of it moves that.
+A guard is a getter, what to apply it to, and the object that it gave. Simple values compare by type
+and value (`True` is not `1`), containers by their items, all else by identity.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from operator import call, is_
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from graphc.frontend import epoch
 from graphc.frontend.step.python.stack import MISSING
 
 SIMPLE = (int, float, bool, str, bytes, complex, type(None))
-MAX_SETS = 8  # of values that lead to one plan
 
 
 class Content(NamedTuple):
@@ -96,88 +91,6 @@ def same(now: Any, kept: Any) -> bool:
 def typed(items: Iterable[Any]) -> frozenset[Any]:
     """A set in which 1, 1.0 and True differ, and so do 0.0 and -0.0."""
     return frozenset((type(x), repr(x) if isinstance(x, float) else x) for x in items)
-
-
-class Kept:
-    """One set of guards that held when a plan was traced."""
-
-    def __init__(self, always: Iterable[Guard], on_epoch: Iterable[Guard]) -> None:
-        self.always = list(always)
-        self.on_epoch = list(on_epoch)
-        self._epoch = epoch.modules
-        self._columns = columns(self.always)
-        self._rare = columns(self.on_epoch)
-
-    def hold(self) -> bool:
-        """Whether every read would give the same answer now."""
-        if not all_same(*self._columns):
-            if any(guard.changed() for guard in self.always):
-                return False
-            self._columns = columns(self.always, fresh=True)
-        if self._epoch != epoch.modules:
-            if not all_same(*self._rare) and any(guard.changed() for guard in self.on_epoch):
-                return False
-            self._epoch = epoch.modules
-        return True
-
-    def changed(self) -> list[Guard]:
-        return [g for g in (*self.always, *self.on_epoch) if g.changed()]
-
-
-Columns = tuple[Sequence[Callable[[Any], Any]], Sequence[Any], Sequence[Any]]
-
-
-def columns(guards: Sequence[Guard], fresh: bool = False) -> Columns:
-    """Getters, subjects and answers, for one pass in C; `fresh` answers are equal, not the same."""
-    answers = [g.now() if fresh else g.kept for g in guards]
-    return [g.get for g in guards], [g.subject for g in guards], answers
-
-
-def all_same(getters: Sequence[Any], subjects: Sequence[Any], answers: Sequence[Any]) -> bool:
-    try:
-        return all(map(is_, map(call, getters, subjects), answers))
-    except Exception:  # as in Guard.now
-        return False
-
-
-class Guards:
-    """The guards of one plan: several sets of values may lead to it."""
-
-    def __init__(self, kept: Kept) -> None:
-        self.sets = [kept]
-
-    def also(self, other: Guards) -> None:
-        """The plan is right for what `other` holds for, too; the set used longest ago goes."""
-        self.sets[:0] = other.sets
-        del self.sets[MAX_SETS:]
-
-    def hold(self) -> bool:
-        """Whether every read would give the same answers now as in one of the sets."""
-        for k, kept in enumerate(self.sets):
-            if kept.hold():
-                if k:
-                    self.sets.insert(0, self.sets.pop(k))
-                return True
-        return False
-
-    def told(self) -> list[tuple[str, str, str, int]]:
-        """What is compared at each call: what was read, its value, and the file and line."""
-        kept = self.sets[0]
-        rows = [
-            (g.label, show(g.kept).replace("another ", "the same "), g.file, g.line)
-            for g in (*kept.always, *kept.on_epoch)
-        ]
-        return list(dict.fromkeys(rows))
-
-    def changed(self) -> list[Guard]:
-        """Those of the set used last that hold no more."""
-        return self.sets[0].changed()
-
-    def changes(self) -> list[Change]:
-        """What differs now, for `explain`."""
-        return [
-            Change(g.label, show(g.kept), show(g.now()), g.file, g.line) for g in self.changed()
-        ]
 
 
 def show(value: Any) -> str:

@@ -165,6 +165,11 @@ class Item:
         return c[self.key] if -len(c) <= self.key < len(c) else MISSING
 
 
+def has(key: Any, c: Any) -> bool:
+    """`key in c`: the getter of its guard."""
+    return key in c
+
+
 def put(what: str, x: Any, key: Any, value: float) -> None:
     if what == "attr":
         setattr(x, key, value)
@@ -207,10 +212,13 @@ def forget(fn: Any, holds: Callable[[Any], bool]) -> None:
 
 
 def cached(fn: Any, key: Any) -> list[Row]:
-    """What a functools.lru_cache holds under a key; all of it for MISSING."""
-    table = _cache(fn)
-    if key is not MISSING and fn.cache_info().maxsize is None:
+    """What a functools.lru_cache holds under a key; all of it for MISSING, or where that is as much
+    as it may hold, for then the order of calls tells which one goes."""
+    table, info = _cache(fn), fn.cache_info()
+    if key is not MISSING and info.maxsize is None:
         return [in_mapping(table, key)]
+    if key is not MISSING and info.currsize < info.maxsize:
+        return [(evicted, fn, evicted(fn)), in_mapping(table, key)]
     held = Whole(table, frozenset())
     return [(held, table, held.kept), (evicted, fn, evicted(fn))]
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from graphc.frontend.places import place_of
 from graphc.frontend.step.python.found import in_classes
-from graphc.frontend.step.python.guards import Content, Guard, Guards, Kept, Same, same
+from graphc.frontend.step.python.guards import Content, Guard, Same, same
+from graphc.frontend.step.python.sets import Guards, Kept
 from graphc.frontend.step.python.stack import MISSING
 from graphc.frontend.tensor import Tensor
 

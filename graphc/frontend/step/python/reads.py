@@ -42,7 +42,7 @@ from graphc.frontend.step.python.found import (
     raw,
     stored,
 )  # fmt: skip
-from graphc.frontend.step.python.guards import Guard, Kept
+from graphc.frontend.step.python.guards import Guard
 from graphc.frontend.step.python.held import (
     BYTES,
     CONTAINERS,
@@ -63,6 +63,7 @@ from graphc.frontend.step.python.held import (
 from graphc.frontend.step.python.met import Met
 from graphc.frontend.step.python.numbers import ReadNumbers
 from graphc.frontend.step.python.observers import Inlined, touched
+from graphc.frontend.step.python.sets import Kept
 from graphc.frontend.step.python.stack import MISSING
 from graphc.frontend.step.python.stand_ins import StandIns
 from graphc.frontend.step.python.stores import Stores, arguments
@@ -488,8 +489,8 @@ class Reads(Met):
         return self._reached(made) - made
 
     def _reached(self, young: set[int]) -> set[int]:
-        """What was read from objects that are older than the trace."""
-        return {
+        """What was read from objects that are older than the trace, and the dicts of these."""
+        return {table for table, x in self._parts.items() if x not in young} | {
             id(x)
             for (_, of, _), note in self.notes.items()
             if self._parts.get(of, of) not in young

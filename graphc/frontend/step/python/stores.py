@@ -73,6 +73,9 @@ class Stores:
         special = isinstance(x, Tensor) or (sets_by_code(x, name) and not by_object)
         if special or (is_module(x) and any(name in own(x).get(t, ()) for t in TABLES)):
             return
+        if isinstance(x, ModuleType):  # whose names its own functions store, too
+            self.variable(vars(x), name, value)
+            return
         place = ("attr", id(x), name)
         slot = isinstance(raw(type(x).__mro__, name), MemberDescriptorType)
         table = vars(x) if isinstance(x, type) else own(x)
@@ -86,7 +89,7 @@ class Stores:
         self._note(x, place, action, value, name=name)
 
     def variable(self, table: dict[str, Any], name: str, value: Any) -> None:
-        """A global."""
+        """A global, or the attribute of a module."""
         place = ("item", id(table), name)
         before = table.get(name, MISSING)
         if before is value:

@@ -48,12 +48,13 @@ from graphc.frontend.step.python.code import (
 )  # fmt: skip
 from graphc.frontend.step.python.ended import settling
 from graphc.frontend.step.python.found import contents, in_classes
-from graphc.frontend.step.python.guards import Guard, Kept
+from graphc.frontend.step.python.guards import Guard
 from graphc.frontend.step.python.held import CONTAINERS, FIXED, advances, mapping_of
 from graphc.frontend.step.python.numbers import ReadNumbers
 from graphc.frontend.step.python.ours import length, ours
 from graphc.frontend.step.python.paused import Resume, resumed_by_errors
 from graphc.frontend.step.python.reads import Reads
+from graphc.frontend.step.python.sets import Kept
 from graphc.frontend.step.python.stack import MISSING, top
 from graphc.frontend.step.python.stores import CHANGED
 from graphc.frontend.tensor import Tensor

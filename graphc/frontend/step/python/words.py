@@ -19,20 +19,32 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from operator import attrgetter
-from types import CellType, FunctionType, MappingProxyType
+from types import CellType, FunctionType, MappingProxyType, MemberDescriptorType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphc.frontend.step.python.found import HEAP_TYPE, item, own, special
+from graphc.frontend.step.python.found import (
+    HEAP_TYPE,
+    STORED,
+    by_static,
+    item,
+    own,
+    raw,
+    shadowed,
+    special,
+    stored,
+)
 from graphc.frontend.step.python.guards import Guard
-from graphc.frontend.step.python.held import Whole
+from graphc.frontend.step.python.held import Asked, Whole, has
+from graphc.frontend.step.python.stack import MISSING
 from graphc.frontend.step.python.standing import Like, Seen, Standing
 from graphc.frontend.table import Table
 from graphc.frontend.told import Told
 from graphc.ir.types import Array
 
 WORD = 8
+LOWEST, WORDS = 4096, 1 << 44  # of addresses: of user processes on 64 bits
 KEEPS_VERSIONS = ((3, 11), (3, 12))
 MANAGED_DICT = 1 << 4  # Py_TPFLAGS_MANAGED_DICT: the dict's pointer stands before the object
 TYPE_BYTES: int = vars(type)["__basicsize__"].__get__(type)
@@ -65,6 +77,12 @@ def _offset(x: Any, value: int) -> int:
     size = TYPE_BYTES if isinstance(x, type) else x.__sizeof__()
     spots = [k for k in range(2 * WORD, size, WORD) if word(id(x) + k) == value]
     return spots[0]
+
+
+@lru_cache(maxsize=1)
+def memory() -> Array:
+    """All memory of the process, to be indexed by words from `LOWEST` on; nothing else is read."""
+    return np.ctypeslib.as_array((ctypes.c_int64 * WORDS).from_address(LOWEST))
 
 
 @lru_cache(maxsize=1)
@@ -164,17 +182,27 @@ def of_told(x: Told) -> list[Word] | None:
     return None if None in found or not x.plain() else [w for ws in found if ws for w in ws]
 
 
-def of_attribute(x: Any, names: tuple[str, ...]) -> list[Word] | None:
-    """The words of an attribute that an object itself has, of a class that looks up as usual."""
-    kind, name = type(x), names[0]
-    own, words = getattr(x, "__dict__", None), of_object(x)
-    usual: bool = vars(object)["__getattribute__"] is kind.__getattribute__
-    if len(names) > 1 or words is None or not usual or type(own) is not dict or name not in own:
+def of_attribute(x: Any, path: str) -> list[Word] | None:
+    """The words of an attribute that an object has, or its class: a plain one, or a method, of a
+    class that looks up as usual."""
+    kind, (name, _, rest) = type(x), path.partition(".")
+    words, tables, kept = of_object(x), of_classes(kind), raw(kind.__mro__, name)
+    if vars(object)["__getattribute__"] is not kind.__getattribute__ or tables is None:
         return None
-    tables = of_classes(kind)
-    if tables is None or any(name in vars(c) for c in kind.__mro__):
+    if isinstance(kept, MemberDescriptorType) and not rest:
+        return _of_slot(x, stored(x, kept), tables)
+    if words is None or type(own(x)) is not dict:
         return None
-    return [*words, (x, WORD), *tables]
+    found = (name in own(x)) is (kept is MISSING)
+    plain = not hasattr(type(kept), "__get__") and not rest
+    method = rest == "__func__" and isinstance(kept, FunctionType | classmethod)
+    return [*words, (x, WORD), *tables] if found and (plain or method) else None
+
+
+def _of_slot(x: Any, value: Any, tables: list[Word]) -> list[Word] | None:
+    """Of what Python keeps in the object itself; None if it has that more than once."""
+    spots = [k for k in range(2 * WORD, x.__sizeof__(), WORD) if word(id(x) + k) == id(value)]
+    return [(x, spots[0]), (x, WORD), *tables] if len(spots) == 1 else None
 
 
 def of_classes(kind: type) -> list[Word] | None:
@@ -208,19 +236,39 @@ def of_guard(guard: Guard) -> list[Word] | None:
             (FunctionType, "__kwdefaults__"): at.kwdefaults,
             (CellType, "cell_contents"): at.contents,
         }
-        name = get.__reduce__()[1]  # of class and arguments
-        offset = fixed.get((type(subject), *name))
-        return of_attribute(subject, (*name,)) if offset is None else [(subject, offset)]
+        names = get.__reduce__()[1]  # of class and arguments
+        if (offset := fixed.get((type(subject), *names))) is not None:
+            return [(subject, offset)]
+        return of_attribute(subject, names[0]) if len(names) == 1 else None
+    if isinstance(get, Asked):
+        mine = not isinstance(subject, type) and get.name in own(subject)
+        return [*(of_object(subject) or ())] or None if mine else None
     if isinstance(get, Whole):
         return version(subject) if type(subject) is dict else None
-    if isinstance(get, partial) and get.func is BY_OBJECT:
-        return (of_object(get.args[0]) or [])[:1] or None
     if isinstance(get, partial):
-        return version(get.args[0]) if get.func is item else None
+        return of_partial(get, subject)
+    if get in (bool, len):
+        return of_object(subject) if type(subject) in (dict, list) else None
     if getattr(get, "__name__", "") in ("get", "__contains__"):
         table = getattr(get, "__self__", None)
         known = type(table) in (dict, MappingProxyType) or isinstance(table, Table)
         return version(table) if known else None
+    return None
+
+
+def of_partial(get: partial[Any], subject: Any) -> list[Word] | None:
+    """The words of a look-up that is more than one of Python's own."""
+    name: Any = get.args[0] if get.args else None
+    if get.func is BY_OBJECT:
+        return (of_object(name) or [])[:1] or None
+    if get.func is item:
+        return version(name)
+    if get.func is has:
+        return version(subject) if type(subject) is dict else None
+    if get.func in (by_static, shadowed):
+        own, tables = of_object(subject), of_classes(type(subject))
+        slot = isinstance(raw(type(subject).__mro__, name), STORED)
+        return None if own is None or tables is None or slot else [*own, (subject, WORD), *tables]
     return None
 
 
@@ -253,6 +301,7 @@ class Words:
         self.held: dict[int, Word | Slot] = {}  # the objects that they are in, by address
         self.counts: Array = self.table  # of references, as `table`; of what `standing` holds
         self.standing: Sequence[Seen] = ()
+        self._at, self._were = self.table[:, 0], b""
         self._moves: Counter[int] = Counter()
 
     def take(
@@ -286,6 +335,8 @@ class Words:
         rows = [(at, id(x[2]) if len(x) > 2 else word(at)) for at, x in held.items()]
         self._moves.update(at for at, now in rows if before.get(at, now) != now)
         self.table, self.held = np.array(rows, np.int64).reshape(-1, 2), held
+        self._at = (self.table[:, 0] - LOWEST) // WORD
+        self._were = self.table[:, 1].tobytes()
         written = [(at, known) for at, known in standing.items() if at.put is not None]
         counts = [row for at, known in written for row in known.counts(at.memory)]
         self.counts = np.array(counts, np.int64).reshape(-1, 2)
@@ -294,6 +345,10 @@ class Words:
     def all(self) -> Array:
         """Of a program that compares once memory is known to be where it was: counts, too."""
         return np.concatenate([self.table, self.counts])
+
+    def same(self) -> bool:
+        """Whether all words are what they were; for who has no native code to compare them."""
+        return bool(memory()[self._at].tobytes() == self._were)
 
     def _watch(self, words: Sequence[Word | Slot] | None, held: dict[int, Word | Slot]) -> bool:
         """Hold the objects of these words; not of restless ones, which others change for reasons
