@@ -46,7 +46,7 @@ from graphc.frontend.step.python.ours import length, ours
 from graphc.frontend.step.python.paused import Resume, resumed_by_errors
 from graphc.frontend.step.python.reads import Reads
 from graphc.frontend.step.python.stack import MISSING, top
-from graphc.frontend.step.python.stores import CHANGED, find_older, forget_cached
+from graphc.frontend.step.python.stores import CHANGED, check_registered, forget_cached
 from graphc.frontend.step.python.tables import settle, spend
 from graphc.frontend.step.steptrace import StepTrace
 from graphc.frontend.tensor import Tensor
@@ -92,9 +92,10 @@ class Watch:
             trace = tracing.active()
             if trace is not None:
                 trace.setting, trace.wrote = self.reads.set_mode, self.reads.wrote
-                trace.watched = True
+                trace.stored, trace.watched = self.reads.stores.attribute, True
             try:
                 yield
+                check_registered(self.reads)
                 if isinstance(trace, StepTrace):
                     counts.foresee(trace, self.reads)
                     spend(trace)
@@ -102,14 +103,15 @@ class Watch:
                     settle(trace, self.reads)
             finally:
                 counts.put_back(self.reads)
-                find_older(self.reads)
-                self.reads.stores.undo(self.reads.made())
+                self.reads.stores.undo(self.reads)
                 counts.repeat_counts(self.reads)
                 forget_cached(self.reads.notes)
                 self.reads.check_deferred()
             self.reads.stores.check(self.reads)
             if trace is not None:
-                trace.setting = trace.wrote = None  # a plan keeps the trace, not all that it met
+                trace.setting = trace.wrote = trace.stored = (
+                    None  # a plan keeps the trace, not all that it met
+                )
 
     @contextmanager
     def _tracing(self) -> Iterator[None]:
