@@ -28,6 +28,9 @@ from graphc.ir.symbols import Unknown
 from graphc.ir.text import show_attrs
 
 
+NAMED = (Itself, HostValue, Unknown)
+
+
 class Outline(NamedTuple):
     """What of a capture decides its plan."""
 
@@ -66,7 +69,7 @@ def _ends(x: Outline) -> Hashable:
         j.count, len(j.cotangents), tuple(map(_leaf, j.leaves)), tuple(j.args), tuple(j.given)
     )  # fmt: skip
     return (
-        part(rebuilt(x.tree, _named, (Itself, HostValue, Unknown)), tensors), tuple(map(Same, tensors)),
+        part(rebuilt(x.tree, _named, NAMED), tensors), tuple(map(Same, tensors)),
         joint, x.error is None, tuple(x.conditions),
         tuple((i.role, _of_state(i) if i.role == "state" else _token(i.getter), i.order)
               for i in x.inputs),
