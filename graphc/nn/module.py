@@ -51,7 +51,7 @@ class Forward(Protocol[P, R]):
 
 
 def _keeps(module: Module, name: str, value: Tensor) -> None:
-    """Tell a trace, which does not see code of ours such as a hook, that a module keeps a tensor."""
+    """Tell a trace, which sees no code of ours such as a hook, that a module keeps a tensor."""
     trace = tracing.active()
     if trace is not None and trace.wrote is not None and trace.stored is not None:
         trace.wrote("attr", module, name)

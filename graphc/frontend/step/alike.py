@@ -27,7 +27,6 @@ from graphc.ir.rewrite import graphs_of
 from graphc.ir.symbols import Unknown
 from graphc.ir.text import show_attrs
 
-
 NAMED = (Itself, HostValue, Unknown)
 
 
