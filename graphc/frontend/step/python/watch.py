@@ -110,7 +110,7 @@ class Watch:
             self.reads.stores.check(self.reads)
             if trace is not None:
                 trace.setting = trace.wrote = trace.stored = (
-                    None  # a plan keeps the trace, not all that it met
+                    None  # a plan does not keep what it met
                 )
 
     @contextmanager
