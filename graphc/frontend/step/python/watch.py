@@ -108,10 +108,8 @@ class Watch:
                 forget_cached(self.reads.notes)
                 self.reads.check_deferred()
             self.reads.stores.check(self.reads)
-            if trace is not None:
-                trace.setting = trace.wrote = trace.stored = (
-                    None  # a plan does not keep what it met
-                )
+            if trace is not None:  # a plan keeps it, not all that it met
+                trace.setting = trace.wrote = trace.stored = None
 
     @contextmanager
     def _tracing(self) -> Iterator[None]:
