@@ -120,7 +120,9 @@ def of_call(trace: Trace, number: HostNumber) -> HostValue:
     if place in trace.settled:
         raise Decides(number)
     out = trace.computed(number.value, kind=number.kind)
-    out.origin, out.place, out.now = f"`arg{number.place}`", place, now
+    first, *keys = number.place if isinstance(number.place, tuple) else (number.place,)
+    out.origin = f"`arg{first}{''.join(f'[{k!r}]' for k in keys)}`"
+    out.place, out.now = place, now
     out.recipe = number.value, ()
     trace.foreseen[out.number] = place
     return out

@@ -8,10 +8,11 @@ the signature for good.
 
 from __future__ import annotations
 
+import copy
 import threading
-from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import is_dataclass
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,10 @@ from graphc.frontend.step.python.standing import is_plain
 CHANGES = 2
 FLOATS = (float, np.float64)  # NumPy's is one of Python's, and computes with tensors as that does
 VALUES = 4  # of an integer
+INSIDE = 3  # of one in a container, as the count of steps in a state that is passed on
+DEEPEST = 8  # containers in one another
 WIDEST = 1 << 63  # of one that a program can be given
-Place = int | str  # of an argument: its position or its keyword
+Place = int | str | tuple[Any, ...]  # of an argument: its position or keyword; keys in that
 Line = tuple[str, str, int]  # what is read, and the file and line that reads it
 
 
@@ -117,20 +120,22 @@ class Numbers:
         """The arguments with HostNumbers for loose numbers, whose values are noted."""
         new_args, new_kwargs = list(args), dict(kwargs)
         for place, number in self.loose.items():
-            table: Any = new_kwargs if isinstance(place, str) else new_args
-            known = place in new_kwargs if isinstance(place, str) else place < len(new_args)
-            x: Any = table[place] if known and not number.decides else None
+            first, *inside = place if isinstance(place, tuple) else (place,)
+            table: Any = new_kwargs if isinstance(first, str) else new_args
+            known = first in new_kwargs if isinstance(first, str) else first < len(new_args)
+            x: Any = _at(table[first], inside) if known and not number.decides else None
             if number.kind is float and type(x) in FLOATS:
                 x = float(x)
             kind = type(x)
             if kind is number.kind and (kind is float or -WIDEST <= x < WIDEST):
                 self._values.now[place] = x
-                table[place] = number
+                table[first] = _with(table[first], inside, number)
         return new_args, new_kwargs
 
     def note(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Count what has changed since the last miss; what has done so often becomes loose."""
         places: list[tuple[Place, Any]] = [*enumerate(args), *kwargs.items()]
+        places += [((p, *path), x) for p, c in places for path, x in _inside(c)]
         floats = {p: x for p, x in places if type(x) in FLOATS}
         changed = {p for p, x in floats.items() if p in self._last and self._last[p] != x}
         self._changes.update(changed)
@@ -139,7 +144,53 @@ class Numbers:
         for place, x in places:
             if type(x) is int and place not in self.loose:
                 self._seen.setdefault(place, set()).add(x)
-                if len(self._seen[place]) >= VALUES:
+                enough = INSIDE if isinstance(place, tuple) else VALUES
+                if len(self._seen[place]) >= enough:
                     kinds[place] = int
         ripe = kinds.keys() - self.loose.keys()
         self.loose |= {p: HostNumber(p, kinds[p], self._values) for p in ripe}
+
+
+# ---- numbers in containers -----------------------------------------------------------------------
+
+
+def _parts(x: Any) -> dict[Any, Any]:
+    """What a container among the arguments holds that has a signature by its items."""
+    if type(x) in (dict, OrderedDict):
+        return x  # type: ignore[no-any-return]  # a dict
+    if type(x) is list or isinstance(x, tuple):
+        return dict(enumerate(x))
+    if is_dataclass(x) and not isinstance(x, type):
+        return {f.name: getattr(x, f.name) for f in fields(x) if hasattr(x, f.name)}
+    return {}
+
+
+def _inside(x: Any, depth: int = 0) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """The numbers in nested containers, each with its keys."""
+    for key, item in _parts(x).items() if depth < DEEPEST else ():
+        if type(item) is int or type(item) in FLOATS:
+            yield (key,), item
+        else:
+            yield from (((key, *path), y) for path, y in _inside(item, depth + 1))
+
+
+def _at(x: Any, path: Sequence[Any]) -> Any:
+    for key in path:
+        x = _parts(x).get(key)
+    return x
+
+
+def _with(x: Any, path: Sequence[Any], new: Any) -> Any:
+    """A copy of nested containers with another item at a path."""
+    if not path:
+        return new
+    item = _with(_parts(x)[path[0]], path[1:], new)
+    if isinstance(x, tuple):
+        items = [*x[: path[0]], item, *x[path[0] + 1 :]]
+        return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
+    out = copy.copy(x)
+    if isinstance(x, list | dict):
+        out[path[0]] = item
+    else:
+        object.__setattr__(out, path[0], item)  # a frozen one, too
+    return out
