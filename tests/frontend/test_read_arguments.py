@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import graphc
+from graphc.errors import WideInteger
 
 
 def test_a_number_of_the_loop_that_says_when_to_step() -> None:
@@ -130,3 +131,32 @@ def test_a_number_in_a_container_by_which_a_step_decides() -> None:
     x = graphc.ones(9)
     for rows in (1, 2, 3, 4, 5, 2):
         assert step({"rows": rows, "scale": rows * 0.5}, x).item() == rows * rows * 0.5
+
+
+def test_calls_with_a_number_that_changes_are_prepared() -> None:
+    """The next call takes another number, of its kind, and asks what the step decides by it."""
+    w = graphc.ones(3)
+
+    @graphc.compile
+    def step(x: Any, rate: float, k: int) -> Any:
+        y = (x * w).sum() * (rate if rate < 0.7 else 2 * rate) + k
+        w.mul_(1.0)
+        return y
+
+    def wanted(rate: float, k: int) -> float:
+        return 3 * (rate if rate < 0.7 else 2 * rate) + k
+
+    x = graphc.ones(3)
+    for k in range(12):
+        step(x, k / 32, k)
+    ready = step._next
+    assert ready is not None
+    for k in range(12, 18):
+        assert step(x, k / 32, k).item() == wanted(k / 32, k)
+    assert step._next is ready and ready.hits >= 6
+    assert step(x, 0.75, 3).item() == wanted(0.75, 3)
+    assert step(x, 1, 3).item() == wanted(1, 3)
+    assert step(x, 0.25, 4).item() == wanted(0.25, 4)
+    assert step(x, 0.25, True).item() == wanted(0.25, 1)
+    with pytest.raises(WideInteger):  # as in eager code
+        step(x, 0.25, 1 << 70)

@@ -111,7 +111,7 @@ class Compiled(Measured):
                 out = entry.run(leaves, given)
                 if self._budget.note(entry):
                     self._fit(entry)
-                special = kwargs or self._numbers.read or self._check is not None or self._timed
+                special = kwargs or self._check is not None or self._timed
                 if again and not special:
                     self._prepare(entry, args, leaves)
                 return out

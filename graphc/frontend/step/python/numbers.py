@@ -1,9 +1,9 @@
 """Numbers that keep changing (a learning rate, a temperature) are read at each call.
 
 A number is part of the signature at first. A float that has changed twice, or an integer of which
-four values were seen (a flag or a mode has fewer), is traced as a value of Python's that each call
-knows before it begins (`beforehand.of_call`); where the step decides by all of it, it is part of
-the signature for good.
+four values were seen (a flag or a mode has fewer; inside a container three), is traced as a value
+of Python's that each call knows before it begins (`beforehand.of_call`); where the step decides by
+all of it, it is part of the signature for good.
 """
 
 from __future__ import annotations
@@ -59,6 +59,15 @@ class HostNumber:
         """What this thread passed last."""
         return self._values.now[self.place]
 
+    def takes(self, x: Any) -> bool:
+        """Whether x may be passed for it; then it is what this thread passed last."""
+        if type(x) is not self.kind and not (self.kind is float and type(x) in FLOATS):
+            return False
+        if self.kind is int and not -WIDEST <= x < WIDEST:
+            return False
+        self._values.now[self.place] = float(x) if self.kind is float else x
+        return True
+
 
 class ReadNumbers:
     """Which numbers of Python state, by the line that reads them, are read at each call."""
@@ -109,11 +118,6 @@ class Numbers:
         self._seen: dict[Place, set[int]] = {}
         self._values = Values()
 
-    @property
-    def read(self) -> bool:
-        """Whether there are any."""
-        return any(not number.decides for number in self.loose.values())
-
     def loosened(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[Sequence[Any], Mapping[str, Any]]:
@@ -123,12 +127,7 @@ class Numbers:
             first, *inside = place if isinstance(place, tuple) else (place,)
             table: Any = new_kwargs if isinstance(first, str) else new_args
             known = first in new_kwargs if isinstance(first, str) else first < len(new_args)
-            x: Any = _at(table[first], inside) if known and not number.decides else None
-            if number.kind is float and type(x) in FLOATS:
-                x = float(x)
-            kind = type(x)
-            if kind is number.kind and (kind is float or -WIDEST <= x < WIDEST):
-                self._values.now[place] = x
+            if known and not number.decides and number.takes(_at(table[first], inside)):
                 table[first] = _with(table[first], inside, number)
         return new_args, new_kwargs
 
