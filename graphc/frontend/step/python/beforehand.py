@@ -107,9 +107,14 @@ def _row(h: HostValue, at: dict[int, int]) -> Row:
 
 def of_state(trace: Trace, place: Any, owner: Any, name: str, now: float) -> HostValue:
     """The number that stands at a place of Python's state when a call begins."""
-    out = trace.computed(action := partial(current, place[0], owner, place[2]), kind=type(now))
+    return of_getter(trace, place, partial(current, place[0], owner, place[2]), name, now)
+
+
+def of_getter(trace: Trace, place: Any, get: Callable[[], Any], name: str, now: float) -> HostValue:
+    """The number that `get` finds when a call begins, at a place or in what is there."""
+    out = trace.computed(get, kind=type(now))
     out.origin, out.place, out.now = name, place, now
-    out.recipe = action, ()
+    out.recipe = get, ()
     trace.foreseen[out.number] = place
     return out
 

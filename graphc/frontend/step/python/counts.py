@@ -139,8 +139,10 @@ def put_back(reads: Reads) -> None:
     """Give what the step counted its old value when the trace ends: last of all, as a container is
     put back as it was when the step first stored into it, which may be after it was counted in."""
     trace = tracing.active()
-    made = reads.made() if trace is not None and reads.begun else set()
-    for place, count in reads.begun.items() if trace is not None else ():
+    if trace is None or not reads.begun:
+        return
+    made = reads.made()
+    for place, count in reads.begun.items():
         if place[1] not in made:
             trace.first(("count", *place), partial(count.put, count.before))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ INSIDE = 3  # of one in a container, as the count of steps in a state that is pa
 DEEPEST = 8  # containers in one another
 WIDEST = 1 << 63  # of one that a program can be given
 Place = int | str | tuple[Any, ...]  # of an argument: its position or keyword; keys in that
+KeysOf = Callable[[Any, tuple[Any, ...]], Any]
 Line = tuple[str, str, int]  # what is read, and the file and line that reads it
 
 
@@ -75,6 +76,7 @@ class ReadNumbers:
     def __init__(self) -> None:
         self.loose: set[Line] = set()
         self.moving: set[Line] = set()  # that have read one tensor, and another
+        self.inside: dict[Line, set[tuple[Any, ...]]] = {}  # keys of such numbers in a container
         self._refused: set[Line] = set()
         self._changes: Counter[Line] = Counter()
 
@@ -87,11 +89,23 @@ class ReadNumbers:
                 _is_container(kept) and type(kept) is type(now)
             ):
                 self.moving.add(line)
+            self._note_inside(line, kept, now, getattr(guard.get, "keys_of", None))
             if type(guard.kept) in (int, float) and type(guard.now()) is type(guard.kept):
                 self._changes[line] += 1
                 index = getattr(guard.subject, "is_index", False)  # the state's place is loose
                 if index or self._changes[line] >= CHANGES:
                     self.loosen(line)
+
+    def _note_inside(self, line: Line, kept: Any, now: Any, keys_of: KeysOf | None) -> None:
+        """Numbers that are others in the container which stands there now; `keys_of` says of keys
+        in what a guard keeps of one where these are in the container, if they are."""
+        if line in self._refused or type(kept) is not type(now):
+            return
+        old, new = (dict(_inside(x)) for x in (kept, now))
+        moved = {p for p, x in old.items() if type(new.get(p)) is type(x) and new[p] != x}
+        found = moved if keys_of is None else {keys_of(kept, p) for p in moved} - {None}
+        if found:
+            self.inside.setdefault(line, set()).update(found)
 
     def loosen(self, line: Line) -> None:
         """From now on read it at each call, unless the step decides by it."""
@@ -101,6 +115,7 @@ class ReadNumbers:
     def refuse(self, line: Line) -> None:
         """The step decides by this one."""
         self.loose.discard(line)
+        self.inside.pop(line, None)
         self._refused.add(line)
 
 
@@ -127,8 +142,8 @@ class Numbers:
             first, *inside = place if isinstance(place, tuple) else (place,)
             table: Any = new_kwargs if isinstance(first, str) else new_args
             known = first in new_kwargs if isinstance(first, str) else first < len(new_args)
-            if known and not number.decides and number.takes(_at(table[first], inside)):
-                table[first] = _with(table[first], inside, number)
+            if known and not number.decides and number.takes(at(table[first], inside)):
+                table[first] = having(table[first], inside, number)
         return new_args, new_kwargs
 
     def note(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
@@ -173,17 +188,17 @@ def _inside(x: Any, depth: int = 0) -> Iterator[tuple[tuple[Any, ...], Any]]:
             yield from (((key, *path), y) for path, y in _inside(item, depth + 1))
 
 
-def _at(x: Any, path: Sequence[Any]) -> Any:
+def at(x: Any, path: Sequence[Any]) -> Any:
     for key in path:
         x = _parts(x).get(key)
     return x
 
 
-def _with(x: Any, path: Sequence[Any], new: Any) -> Any:
+def having(x: Any, path: Sequence[Any], new: Any) -> Any:
     """A copy of nested containers with another item at a path."""
     if not path:
         return new
-    item = _with(_parts(x)[path[0]], path[1:], new)
+    item = having(_parts(x)[path[0]], path[1:], new)
     if isinstance(x, tuple):
         items = [*x[: path[0]], item, *x[path[0] + 1 :]]
         return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)

@@ -203,8 +203,10 @@ def check_registered(reads: Any) -> None:
     """Refuse a step that leaves other parameters, modules or names of buffers in a module than it
     has found: what it made for one call, such as a layer, no later call could make again."""
     trace = tracing.active()
-    made = reads.made() if trace is not None and trace.registries else set()
-    for (table, before), where in trace.registries if trace is not None else ():
+    if trace is None or not trace.registries:
+        return
+    made = reads.made()
+    for (table, before), where in trace.registries:
         changed = [k for k, x in table.items() if before.get(k) is not x]
         names = [k for k in changed if k not in before or not isinstance(table, Table)]
         names += [k for k in before if k not in table]
