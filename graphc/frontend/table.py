@@ -6,6 +6,7 @@ from functools import partial
 from types import CodeType
 from typing import Any, NamedTuple
 
+from graphc.errors import user_location
 from graphc.frontend import trace as tracing
 
 FOLLOWED: set[CodeType] = set()  # code of libraries that is watched as a user's is
@@ -30,6 +31,17 @@ def changing(table: dict[Any, Any], before: dict[Any, Any] | None = None) -> Non
     before = dict(table) if before is None else before
     if trace.first(("slots", id(table)), partial(fill, table, before)):
         trace.slots.append(Changed(table, before))
+
+
+def registering(table: dict[Any, Any]) -> None:
+    """Before what a module has registered is changed, by other than another tensor for a buffer."""
+    trace = tracing.active()
+    if trace is None or trace.wrote is None:
+        return
+    before = dict(table)
+    if trace.first(("registered", id(table)), partial(fill, table, before)):
+        trace.wrote("registry", table, None)
+        trace.registries.append((Changed(table, before), user_location()))
 
 
 def told(table: Table, key: Any) -> None:

@@ -74,11 +74,13 @@ class Trace:
         self.foreseen: dict[int, Any] = {}  # by HostValue known before a call, a place it stands at
         self.refused: GraphcError | None = None  # whatever the step makes of it
         self.setting: Callable[[Any, bool], None] | None = None  # is told of train() and eval()
+        self.stored: Callable[[Any, str, Any], None] | None = None  # is told of what modules keep
         self.loose: Container[Any] = ()  # lines that read a number at each call
         self.wrote: Callable[[str, Any, Any], None] | None = None  # is told of items of tables
         self.tables: list[Kept] = []  # hooks that the step changes
         self.inlined: list[Any] = []  # hooks that are traced, though they only look
         self.slots: list[Any] = []  # tables of optimizers that the step changes
+        self.registries: list[Any] = []  # tables of modules that the step changes, and the lines
         self.followed: list[Any] = []  # tables of such, of which each call finds others in place
         self.rebound: dict[Storage, Any] = {}  # memory of what stood in places that it rebinds
         self.places: list[Any] = []  # all such places, by number

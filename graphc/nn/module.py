@@ -51,6 +51,14 @@ class Forward(Protocol[P, R]):
         """What a call of it does."""
 
 
+def _keeps(module: Module, name: str, value: Tensor) -> None:
+    """Tell a trace, which sees no code of ours such as a hook, that a module keeps a tensor."""
+    trace = tracing.active()
+    if trace is not None and trace.wrote is not None and trace.stored is not None:
+        trace.wrote("attr", module, name)
+        trace.stored(module, name, value)
+
+
 class Module(Hooked, Tree):
     """A tree of parameters, buffers and submodules with a `forward`."""
 
@@ -232,6 +240,8 @@ class Module(Hooked, Tree):
                 why="a compiled step reads it when a call begins, and would not set it again",
                 fix="set it before the call",
             )
+        if isinstance(value, Tensor) and value.is_traced:
+            _keeps(self, name, value)
         object.__setattr__(self, name, value)
         if not (same or (isinstance(value, Tensor) and value.is_traced)):
             epoch.modules_changed()

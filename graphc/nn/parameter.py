@@ -29,7 +29,7 @@ class Buffer(Tensor):
     A persistent one stands in the module's state_dict.
     """
 
-    persistent: bool
+    persistent: bool = True
 
     def __new__(
         cls, data: Tensor | None = None, *, persistent: bool = True, requires_grad: bool = False

@@ -254,3 +254,26 @@ def test_a_step_that_fails_has_counted_nothing() -> None:
     with pytest.raises(ValueError, match="own"):
         step(graphc.ones(2))
     assert state == {"n": 0}
+
+
+@pytest.mark.parametrize("start", [1e-4, 0])
+def test_a_sum_of_sizes_that_is_no_whole_number(start: float) -> None:
+    """Two traces are compared by what they leave, of which the size of a batch may be a part."""
+
+    def make() -> tuple[Any, Callable[[Any], Any]]:
+        seen = Space(count=start, mean=0.0)
+
+        def step(x: Any) -> Any:
+            total = seen.count + x.shape[0]
+            seen.mean = seen.mean + (x.mean() - seen.mean) * x.shape[0] / total
+            seen.count = total
+            return seen.mean
+
+        return seen, step
+
+    (wanted, plain), (mine, step) = make(), make()
+    compiled = graphc.compile(step)
+    for k in range(5):
+        x = graphc.arange(12.0).reshape(6, 2) + k
+        assert compiled(x).item() == pytest.approx(plain(x).item())
+        assert mine.count == wanted.count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable
 from typing import Any
 
@@ -60,3 +61,52 @@ def test_a_number_that_follows_from_itself() -> None:
     found = [step(graphc.ones(1)).item() for _ in range(CALLS)]
     assert found == [3.0**k % 101 for k in range(1, CALLS + 1)]
     assert step.stats.programs == 2
+
+
+def by_get(state: Any, x: Any) -> Any:
+    state["n"] = state.get("n", 0) + 1
+    return x.sum() / state["n"]
+
+
+def by_get_before(state: Any, x: Any) -> Any:
+    n = state.get("n", 0)
+    state["n"] = n + 2
+    return x.sum() * n
+
+
+def in_a_counter(state: Any, x: Any) -> Any:
+    state["n"] += 1
+    state["rows"] += x.shape[0]
+    return x.sum() * state["rows"]
+
+
+@pytest.mark.parametrize(
+    "kind, count",
+    [
+        (dict, by_get), (dict, by_get_before), (collections.Counter, in_a_counter),
+        (lambda: collections.defaultdict(int), in_a_counter),
+    ],
+)  # fmt: skip
+def test_a_number_in_a_dict_that_is_empty_at_first(kind: Any, count: Any) -> None:
+    mine, wanted = kind(), kind()
+    step = graphc.compile(lambda x: count(mine, x))
+    for k in range(6):
+        x = graphc.arange(4.0) + k
+        assert step(x).item() == count(wanted, x).item()
+        assert mine == wanted
+    assert step.stats.programs <= 4  # six before
+
+
+def test_a_function_of_the_users_that_is_called_get() -> None:
+    state = {"n": 0}
+
+    def get(of: Any, key: str) -> float:
+        return of[key] * 10.0
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        y = x.sum() * get(state, "n")
+        state["n"] = state["n"] + 1
+        return y
+
+    assert [step(graphc.ones(2)).item() for _ in range(4)] == [0.0, 20.0, 40.0, 60.0]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+import dataclasses
+from typing import Any, NamedTuple
+
+import pytest
 
 import pytest
 
 import graphc
+from graphc.errors import WideInteger
 
 pytestmark = pytest.mark.usefixtures("uncollected")
 
@@ -65,3 +70,97 @@ def test_a_mode_of_two_values_stays_a_part_of_the_signature() -> None:
     for _ in range(4):
         step(x, 1)
     assert step._latch is not None
+
+
+class State(NamedTuple):
+    t: int
+    m: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    t: int
+    rate: float
+    m: Any
+
+
+def passed_on(s: Any, x: Any) -> Any:
+    m = 0.9 * s.m + 0.1 * x
+    return s._replace(t=s.t + 1, m=m), (m / (1 - 0.9 ** (s.t + 1))).sum()
+
+
+def of_a_record(s: Any, x: Any) -> Any:
+    s = dataclasses.replace(s, t=s.t + 1, rate=s.rate * 0.5, m=s.m + s.rate * x)
+    return s, s.m.sum() / s.t
+
+
+def of_a_dict(s: Any, x: Any) -> Any:
+    new = {"t": s["t"] + 1, "inner": [s["inner"][0] + x * s["t"], s["inner"][1] + 2]}
+    return new, new["inner"][0].sum() * s["inner"][1]
+
+
+def changed_in_place(s: Any, x: Any) -> Any:
+    s["t"] += 1
+    s["m"] = s["m"] + x / s["t"]
+    return s, s["m"].sum()
+
+
+ZEROS = graphc.zeros(3)
+STATES: list[Any] = [
+    (passed_on, State(0, ZEROS)),
+    (of_a_record, Record(0, 1.0, ZEROS)),
+    (of_a_dict, {"t": 0, "inner": [ZEROS, 1]}),
+    (changed_in_place, {"t": 0, "m": ZEROS}),
+]
+
+
+@pytest.mark.parametrize("step, state", STATES)
+def test_a_number_in_a_container_that_is_passed_on(step: Any, state: Any) -> None:
+    """Numbers of states as they are written functionally: of which each call gets the next."""
+    compiled = graphc.compile(step)
+    mine, wanted = copy.deepcopy(state), copy.deepcopy(state)
+    for k in range(8):
+        x = graphc.arange(3.0) + k
+        (mine, out), (wanted, expected) = compiled(mine, x), step(wanted, x)
+        assert out.item() == expected.item()
+        assert str(mine) == str(wanted)
+    assert compiled.stats.programs == 3
+
+
+def test_a_number_in_a_container_by_which_a_step_decides() -> None:
+    @graphc.compile
+    def step(cfg: Any, x: Any) -> Any:
+        return x[: cfg["rows"]].sum() * cfg["scale"]
+
+    x = graphc.ones(9)
+    for rows in (1, 2, 3, 4, 5, 2):
+        assert step({"rows": rows, "scale": rows * 0.5}, x).item() == rows * rows * 0.5
+
+
+def test_calls_with_a_number_that_changes_are_prepared() -> None:
+    """The next call takes another number, of its kind, and asks what the step decides by it."""
+    w = graphc.ones(3)
+
+    @graphc.compile
+    def step(x: Any, rate: float, k: int) -> Any:
+        y = (x * w).sum() * (rate if rate < 0.7 else 2 * rate) + k
+        w.mul_(1.0)
+        return y
+
+    def wanted(rate: float, k: int) -> float:
+        return 3 * (rate if rate < 0.7 else 2 * rate) + k
+
+    x = graphc.ones(3)
+    for k in range(12):
+        step(x, k / 32, k)
+    ready = step._next
+    assert ready is not None
+    for k in range(12, 18):
+        assert step(x, k / 32, k).item() == wanted(k / 32, k)
+    assert step._next is ready and ready.hits >= 6
+    assert step(x, 0.75, 3).item() == wanted(0.75, 3)
+    assert step(x, 1, 3).item() == wanted(1, 3)
+    assert step(x, 0.25, 4).item() == wanted(0.25, 4)
+    assert step(x, 0.25, True).item() == wanted(0.25, 1)
+    with pytest.raises(WideInteger):  # as in eager code
+        step(x, 0.25, 1 << 70)

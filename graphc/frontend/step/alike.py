@@ -24,7 +24,10 @@ from graphc.frontend.tensor import Tensor
 from graphc.frontend.told import Told
 from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import graphs_of
+from graphc.ir.symbols import Unknown
 from graphc.ir.text import show_attrs
+
+NAMED = (Itself, HostValue, Unknown)
 
 
 class Outline(NamedTuple):
@@ -65,7 +68,7 @@ def _ends(x: Outline) -> Hashable:
         j.count, len(j.cotangents), tuple(map(_leaf, j.leaves)), tuple(j.args), tuple(j.given)
     )  # fmt: skip
     return (
-        part(rebuilt(x.tree, _named, (Itself, HostValue)), tensors), tuple(map(Same, tensors)),
+        part(rebuilt(x.tree, _named, NAMED), tensors), tuple(map(Same, tensors)),
         joint, x.error is None, tuple(x.conditions),
         tuple((i.role, _of_state(i) if i.role == "state" else _token(i.getter), i.order)
               for i in x.inputs),
@@ -84,7 +87,9 @@ def _of_state(i: Input) -> Hashable:
     return i.rebound if i.rebound >= 0 else Same(i.storage)
 
 
-def _named(x: Itself | HostValue) -> Hashable:
+def _named(x: Itself | HostValue | Unknown) -> Hashable:
+    if isinstance(x, Unknown):  # sizes of two traces are equal by name
+        return "size", type(x), str(x)
     return ("computed", x.number) if isinstance(x, HostValue) else x.token()
 
 

@@ -54,7 +54,7 @@ class Output:
     `index` numbers the outputs of the graph ("out"), the arguments ("arg"), the new gradients
     ("grad") or the places that the step rebinds ("place"); `storage` is a state's ("state"), seen
     through `tensor` if it is attached to one that requires grad. `slot` numbers those with a
-    history. `itself`: the argument object, no alias.
+    history. `itself`: the argument object, no alias. `kind`: the class of a new one.
     """
 
     source: str
@@ -65,6 +65,7 @@ class Output:
     slot: int = -1
     itself: bool = False
     tensor: Tensor | None = None
+    kind: type[Tensor] = Tensor
 
     def at(self, sizes: Evaluation) -> Output:
         """The same for given sizes of the extents."""
@@ -314,15 +315,16 @@ class _Capturing:
             return t if k < 0 else Output("arg", k, itself=True)
         if storage in trace.stand_ins:
             k = trace.stand_ins[storage]
-            itself = t is self.given[k]
-            return Output("arg", k, t.views, requires_grad=t.requires_grad, itself=itself)
+            itself, kind = t is self.given[k], type(t)
+            return Output("arg", k, t.views, None, t.requires_grad, itself=itself, kind=kind)
         grads = [g.storage for _, g in self.new_grads]
         if storage in grads:
             return Output("grad", grads.index(storage), t.views)
         if storage.array is not None:
             base = t._base if t.requires_grad else None
             views = t.views[len(base.views) :] if base is not None else t.views
-            return Output("state", -1, views, storage, t.requires_grad, tensor=base)
+            flag, kind = t.requires_grad, type(t)
+            return Output("state", -1, views, storage, flag, tensor=base, kind=kind)
         if storage.trace is not trace:
             raise TracerLeak(f"{t.spec} was made in another compiled step, which has ended")
         if t.views and not shared:
@@ -341,7 +343,7 @@ class _Capturing:
         if t.grad_fn is not None:
             self.roots.append(t)
             slot = len(self.roots) - 1
-        return Output("out", index, views, None, t.requires_grad, slot)
+        return Output("out", index, views, None, t.requires_grad, slot, kind=type(t))
 
     # ---- gradients -----------------------------------------------------------------------------
 

@@ -22,11 +22,7 @@ from graphc.frontend.places import HOST, Place
 from graphc.frontend.replaced import REPLACERS, Replacer
 from graphc.frontend.step.checked import CheckedFunction, CheckedModule
 from graphc.frontend.step.compile_options import checked
-from graphc.frontend.step.compiled import (
-    CompiledFunction,
-    CompiledModule,
-    disable,
-)
+from graphc.frontend.step.compiled import CompiledFunction, CompiledModule
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.finiteness import Kind
 from graphc.frontend.step.grouped import Groups
@@ -34,6 +30,7 @@ from graphc.frontend.step.inspect.profile import Limits, Run
 from graphc.frontend.step.inspect.recompiles import assert_max_compiles
 from graphc.frontend.step.native_backend import native, native_backend
 from graphc.frontend.step.one_op import OneOp, OverVectors
+from graphc.frontend.step.plainly import disable
 from graphc.frontend.step.python.found import is_module
 from graphc.frontend.step.signature import refuse_foreign
 from graphc.frontend.step.typed import Compiler, M, P, R, Step, T

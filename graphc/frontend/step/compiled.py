@@ -14,9 +14,8 @@ import threading
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
 
 from graphc import config
 from graphc.errors import DataDependentBranch, InternalError, TooManyCompiles
@@ -34,12 +33,14 @@ from graphc.frontend.step.inspect.predicted import Memory, Part, memory_of
 from graphc.frontend.step.inspect.recompiles import Recompiles, count_trace
 from graphc.frontend.step.latched import Latched, places, reclaim
 from graphc.frontend.step.names import leaf_names
+from graphc.frontend.step.plainly import Building, disable
 from graphc.frontend.step.plan import copied_bytes
 from graphc.frontend.step.python.collector import collector_paused
 from graphc.frontend.step.python.guards import Change
 from graphc.frontend.step.python.numbers import Decides, Numbers, ReadNumbers
 from graphc.frontend.step.python.observed import observed
 from graphc.frontend.step.python.sets import Guards
+from graphc.frontend.step.python.stores import Registers
 from graphc.frontend.step.python.watch import Watch
 from graphc.frontend.step.ready import MISSED, Patience, Ready, prepared
 from graphc.frontend.step.signature import Key, change, signature
@@ -48,19 +49,8 @@ from graphc.frontend.storage import running
 from graphc.frontend.tensor import Tensor
 from graphc.ir.symbols import Fixed
 
-T = TypeVar("T")
 MAX_PLANS = 64  # families: each holds its code
 THRASHING = 16  # plans dropped for new ones before the limit is reported
-
-
-@contextmanager
-def disable() -> Iterator[None]:
-    """Inside, compiled functions and modules run plainly, eagerly."""
-    before, modes.disabled = modes.disabled, True
-    try:
-        yield
-    finally:
-        modes.disabled = before
 
 
 class Compiled(Measured):
@@ -102,6 +92,7 @@ class Compiled(Measured):
         self._last = None
         self._last_key: Key = ()
         self._dropped = 0
+        self._building = Building(name, on_limit)
         self._numbers, self._read_numbers = Numbers(), ReadNumbers()
         self._unprepare()
         self._patience = Patience()
@@ -140,15 +131,19 @@ class Compiled(Measured):
                 out = entry.run(leaves, given)
                 if self._budget.note(entry):
                     self._fit(entry)
-                special = kwargs or self._numbers.read or self._check is not None or self._timed
+                special = kwargs or self._check is not None or self._timed
                 if again and not special:
                     self._prepare(entry, args, leaves)
                 return out
         if config.disabled():
-            with disable():
-                return self._plain(*given)
+            return self._eagerly(*given)
         self._numbers.note(*given)
-        entry, leaves = self.entry(*given)
+        try:
+            entry, leaves = self.entry(*given)
+        except Registers as e:
+            self._building.tell(e)
+            return self._eagerly(*given)
+        self._building.compiled()
         out = entry.run(leaves, given)
         self._budget.note(entry)
         self._fit(entry)
@@ -210,6 +205,10 @@ class Compiled(Measured):
     def _plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The call as Python makes it."""
         raise NotImplementedError
+
+    def _eagerly(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        with disable():
+            return self._plain(args, kwargs)
 
     # ---- misses --------------------------------------------------------------------------------
 

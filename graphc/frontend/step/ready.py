@@ -21,6 +21,7 @@ from graphc.frontend.modes import _default, modes
 from graphc.frontend.step.family import Entry
 from graphc.frontend.step.memory import lies
 from graphc.frontend.step.plan import Plan, address_of
+from graphc.frontend.step.python.numbers import HostNumber
 from graphc.frontend.step.python.sets import all_same, columns
 from graphc.frontend.step.python.words import Words
 from graphc.frontend.step.recycled import RECYCLED_BYTES
@@ -70,7 +71,8 @@ class Ready:
     __slots__ = (
         "_arguments", "_asked", "_assumes", "_at", "_clock", "_default", "_first", "_first_tick",
         "_getters", "_gradients", "_index", "_kind", "_loss", "_modes", "_moved", "_native",
-        "_plan", "_pointers", "_results", "_scalars", "_storages", "acts", "entry", "latches",
+        "_numbers", "_plan", "_pointers", "_results", "_scalars", "_storages", "acts", "entry",
+        "latches",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, arguments: Sequence[Argument]) -> None:
@@ -78,6 +80,8 @@ class Ready:
         self._moved, self._gradients = epoch.moved, epoch.gradients
         self._modes, self._default = dict(vars(modes)), _default[0]
         self._arguments = tuple(arguments)
+        rows = enumerate(self._arguments)
+        self._numbers = [(k, row.value) for k, row in rows if type(row.value) is HostNumber]
         self._asked: Any = None
         self.latches = False  # whether words tell of all that it compares
         self._getters: Sequence[Callable[[], Scalar]] = ()
@@ -130,12 +134,15 @@ class Ready:
         self._first = self._scalars = [get() for get in self._plan.getters]
         asks = self._asked is not None or bool(self._getters)
         one = self._loss[0] is not None and gives_one(self._plan)
-        self.latches = one and not asks
+        self.latches = one and not (asks or self._numbers)
 
     def call(self, args: Sequence[Any]) -> Any:
         """What the call gives, or MISSED."""
         if modes.__dict__ != self._modes or len(args) != len(self._arguments):
             return MISSED
+        for k, number in self._numbers:  # first: answers are asked of them
+            if not number.takes(args[k]):
+                return MISSED
         with running.lock:
             if (
                 epoch.moved != self._moved
@@ -153,7 +160,7 @@ class Ready:
             for x, row in zip(args, self._arguments):
                 spec, requires_grad, slot, value, shown, laid, order, _ = row
                 if spec is None:
-                    if x is not value:
+                    if x is not value and type(value) is not HostNumber:
                         return MISSED
                     continue
                 if type(x) is not Tensor:
@@ -284,7 +291,7 @@ def _arguments(plan: Plan, args: Sequence[Any]) -> list[Argument] | None:
                 Argument(x._spec, x._requires_grad, slot, None, shown, laid, order, strides)
             )
             leaf += 1
-        elif isinstance(x, FIXED):
+        elif isinstance(x, FIXED) or (type(x) is HostNumber and not x.decides):
             rows.append(Argument(None, False, UNUSED, x))
         else:
             return None

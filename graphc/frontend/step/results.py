@@ -48,6 +48,7 @@ class Results:
         self._types, self._places = types, places
         self._strided = {k: Strided(types[k], sizes(at)) for k, at in enumerate(layouts) if at[0]}
         bare = isinstance(tree, Output) and tree.source == "out" and not tree.views
+        bare = bare and tree.kind is Tensor
         self.bare: Output | None = tree if bare and not self._strided else None
 
     def fill(
@@ -78,6 +79,9 @@ class Results:
             if o.source == "out":
                 if out is base and shown.setdefault(o.index, o).requires_grad != o.requires_grad:
                     out = base.alias()  # the same memory, detached
+                out._requires_grad = o.requires_grad
+            if o.kind is not Tensor:
+                out = out.alias(o.kind)
                 out._requires_grad = o.requires_grad
             if o.slot >= 0:
                 slots[o.slot] = out

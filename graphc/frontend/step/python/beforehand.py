@@ -107,9 +107,14 @@ def _row(h: HostValue, at: dict[int, int]) -> Row:
 
 def of_state(trace: Trace, place: Any, owner: Any, name: str, now: float) -> HostValue:
     """The number that stands at a place of Python's state when a call begins."""
-    out = trace.computed(action := partial(current, place[0], owner, place[2]), kind=type(now))
+    return of_getter(trace, place, partial(current, place[0], owner, place[2]), name, now)
+
+
+def of_getter(trace: Trace, place: Any, get: Callable[[], Any], name: str, now: float) -> HostValue:
+    """The number that `get` finds when a call begins, at a place or in what is there."""
+    out = trace.computed(get, kind=type(now))
     out.origin, out.place, out.now = name, place, now
-    out.recipe = action, ()
+    out.recipe = get, ()
     trace.foreseen[out.number] = place
     return out
 
@@ -120,7 +125,9 @@ def of_call(trace: Trace, number: HostNumber) -> HostValue:
     if place in trace.settled:
         raise Decides(number)
     out = trace.computed(number.value, kind=number.kind)
-    out.origin, out.place, out.now = f"`arg{number.place}`", place, now
+    first, *keys = number.place if isinstance(number.place, tuple) else (number.place,)
+    out.origin = f"`arg{first}{''.join(f'[{k!r}]' for k in keys)}`"
+    out.place, out.now = place, now
     out.recipe = number.value, ()
     trace.foreseen[out.number] = place
     return out

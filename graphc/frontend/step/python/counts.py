@@ -55,7 +55,7 @@ def count(reads: Reads, frame: FrameType, what: str, x: Any, key: Any, by: float
         return False
     place = (what, id(x), key)
     table = own(x) if what == "attr" else x
-    if type(table) is not dict and not isinstance(table, Table):
+    if not (counts_in(table) or isinstance(table, Table)):
         return False
     before: Any = kept_by(x, key) if what == "attr" else table.get(key, MISSING)
     if type(before) not in (int, float):
@@ -86,6 +86,13 @@ def count(reads: Reads, frame: FrameType, what: str, x: Any, key: Any, by: float
     reads.counted[place].steps.append(step := partial(add, what, x, key, by))
     trace.after_commit.append(step)
     return True
+
+
+def counts_in(x: Any) -> bool:
+    """Whether x is a dict whose items are set and found by no code of a class, as a Counter's."""
+    kind = type(x)
+    plain = issubclass(kind, dict) and kind.__setitem__ is dict.__setitem__
+    return plain and kind.__getitem__ is dict.__getitem__
 
 
 def of_test(watch: Any, frame: FrameType, how: tuple[str, Any]) -> None:
@@ -139,8 +146,10 @@ def put_back(reads: Reads) -> None:
     """Give what the step counted its old value when the trace ends: last of all, as a container is
     put back as it was when the step first stored into it, which may be after it was counted in."""
     trace = tracing.active()
-    made = reads.made() if trace is not None and reads.begun else set()
-    for place, count in reads.begun.items() if trace is not None else ():
+    if trace is None or not reads.begun:
+        return
+    made = reads.made()
+    for place, count in reads.begun.items():
         if place[1] not in made:
             trace.first(("count", *place), partial(count.put, count.before))
 

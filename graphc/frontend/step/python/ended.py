@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from graphc.frontend import trace as tracing
 from graphc.frontend.step.python import counts, rebound, settled
 from graphc.frontend.step.python.reads import Reads
-from graphc.frontend.step.python.stores import find_older, forget_cached
+from graphc.frontend.step.python.stores import check_registered, forget_cached
 from graphc.frontend.step.python.tables import settle, spend
 from graphc.frontend.step.steptrace import StepTrace
 
@@ -22,9 +22,10 @@ def settling(reads: Reads) -> Iterator[None]:
     trace = tracing.active()
     if trace is not None:
         trace.setting, trace.wrote = reads.set_mode, reads.wrote
-        trace.watched = True
+        trace.stored, trace.watched = reads.stores.attribute, True
     try:
         yield
+        check_registered(reads)
         if isinstance(trace, StepTrace):
             counts.foresee(trace, reads)
             spend(trace)
@@ -32,12 +33,11 @@ def settling(reads: Reads) -> Iterator[None]:
             settle(trace, reads)
     finally:
         counts.put_back(reads)
-        find_older(reads)
-        reads.stores.undo(reads.made())
+        reads.stores.undo(reads)
         settled.drop(reads)
         counts.repeat_counts(reads)
         forget_cached(reads.notes)
         reads.check_deferred()
     reads.stores.check(reads)
-    if trace is not None:
-        trace.setting = trace.wrote = None  # a plan keeps the trace, not all that it met
+    if trace is not None:  # a plan keeps it, not all that it met
+        trace.setting = trace.wrote = trace.stored = None

@@ -122,8 +122,9 @@ def _number_read(frame: FrameType, f: Any, args: Sequence[Any], reads: Reads) ->
         return None
     if f is getattr and len(args) > 1 and isinstance(args[1], str):
         return reads.stands.taken(reads.attribute, frame, args[0], args[1])
-    if f.__name__ == "get" and type(me := getattr(f, "__self__", None)) is dict and args:
-        return reads.stands.taken(reads.item, frame, me, args[0])
+    given = args if f is dict.get else (getattr(f, "__self__", None), *args)  # as it is looked up
+    if f.__name__ == "get" and len(given) > 1 and type(given[0]) is dict:
+        return reads.stands.taken(reads.item, frame, given[0], given[1])
     return None
 
 

@@ -31,12 +31,13 @@ from graphc.frontend.parted import Parted
 from graphc.frontend.places import place_of
 from graphc.frontend.step.python import effects
 from graphc.frontend.step.python.effects import Itself
+from graphc.frontend.step.python.forms import At, Path
 from graphc.frontend.step.python.found import Row, contents
 from graphc.frontend.step.python.held import FIXED, Note, Place, Whole
 from graphc.frontend.step.python.reads import Reads
 from graphc.frontend.step.python.standing import Like, Standing, is_plain, is_whole
 from graphc.frontend.step.python.stores import CHANGED, SETS
-from graphc.frontend.step.python.trees import At, Path, Tree, alone, containers
+from graphc.frontend.step.python.trees import Tree, alone, containers
 from graphc.frontend.step.python.trees import found as trees_of
 from graphc.frontend.step.signature import is_record, rebuilt, record
 from graphc.frontend.step.steptrace import StepTrace

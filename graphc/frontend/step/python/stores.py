@@ -25,7 +25,7 @@ from graphc.frontend.step.python.found import contents, is_module, own, raw, set
 from graphc.frontend.step.python.held import FIXED, Note, Place, forget
 from graphc.frontend.step.python.stack import MISSING
 from graphc.frontend.step.signature import is_record, rebuilt, record
-from graphc.frontend.table import is_followed
+from graphc.frontend.table import Table, is_followed
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Trace
 from graphc.ir.symbols import Unknown
@@ -53,6 +53,7 @@ class Stores:
     def __init__(self, know: Callable[[Any, str], None]) -> None:
         self._know = WeakMethod(know)  # of what holds this: no ring, which would outlive the step
         self._all: list[Store] = []
+        self.passed = _passed(tracing.active())  # as the step begins, which may change them
         self._before: dict[Hashable, Callable[[], None]] = {}  # put places back
 
     def _note(
@@ -81,6 +82,8 @@ class Stores:
         table = vars(x) if isinstance(x, type) else own(x)
         by_code = slot or not (isinstance(x, type) or table is own(x))
         before = getattr(x, name, MISSING) if by_code else table.get(name, MISSING)
+        if self._all and self._all[-1].place == place and self._all[-1].given[0] is value:
+            return  # a module has told of what the user's code was seen to set
         mode = name == "training" and is_module(x)
         if before is value and not mode:  # `+=` of a list
             return
@@ -149,11 +152,13 @@ class Stores:
         put: Any = self._before[place]
         return put.args[1]
 
-    def undo(self, made: set[int]) -> None:
+    def undo(self, reads: Any) -> None:
         """Have what is older than the trace put back when it ends, and keep the Effects of that."""
         trace = tracing.active()
         if trace is None:
             return
+        find_older(trace, reads)
+        made: set[int] = reads.made()
         passed = arguments(trace)
         own = made - passed.keys()
         dropped = {id(s.effect) for s in self._all if id(s.owner) in own}
@@ -193,8 +198,6 @@ class Stores:
         changed = [k for k in reads.held for what in OF_OPTIMIZERS if trace.has_changed((what, k))]
         skipped |= set(changed)
         for x in [x for k, x in reads.held.items() if k not in skipped]:
-            if is_module(x):
-                _check_registered(trace, x, reads.name(x))
             for place, value in _inside(x) if known.isdisjoint((id(x), id(own(x)))) else ():
                 flat = isinstance(
                     value, Tensor | HostValue | tuple
@@ -210,20 +213,36 @@ class Stores:
                     )
 
 
-def _check_registered(trace: Trace, module: Any, name: str) -> None:
-    """No module keeps a tensor of the trace as a parameter or as a buffer of a new name."""
-    tables = [own(module).get(t, {}) for t in TABLES[:2]]
-    for table in [t for t in tables if not trace.has_changed(("slots", id(t)))]:
-        for key, x in [(k, v) for k, v in table.items() if holds(trace, v, differs=False)]:
-            del table[key]
-            raise trace.refuse(
-                Untraceable(
-                    f"the step registers `{key}` in `{name}`",
-                    why="each call would register a new one",
-                    fix="register it before the first call, and write into it in the step",
-                    where=trace.value(x).where[1:],
-                )
-            )
+def check_registered(reads: Any) -> None:
+    """Refuse a step that leaves other parameters, modules or names of buffers in a module than it
+    has found: what it made for one call, such as a layer, no later call could make again."""
+    trace = tracing.active()
+    if trace is None or not trace.registries:
+        return
+    made = reads.made()
+    for (table, before), where in trace.registries:
+        changed = [k for k, x in table.items() if before.get(k) is not x]
+        names = [k for k in changed if k not in before or not isinstance(table, Table)]
+        names += [k for k in before if k not in table]
+        if names and id(table) not in made:
+            raise trace.refuse(Registers(names[0], _owner(reads, table), where))
+
+
+def _owner(reads: Any, table: Any) -> str:
+    """The name of the module that has a table."""
+    modules = (x for x in reads.held.values() if is_module(x))
+    known = (x for x in modules if any(own(x).get(t) is table for t in TABLES))
+    return next(map(reads.name, known), "a module")
+
+
+class Registers(Untraceable):
+    """The step registers something in a module: that call runs as it is written, once."""
+
+    why = "each call would register a new one"
+    fix = "register it before the first call, and write into it in the step"
+
+    def __init__(self, key: str, owner: str, where: Where) -> None:
+        super().__init__(f"the step registers `{key}` in `{owner}`", where=where)
 
 
 def _wait_for_values(trace: Trace, stores: Iterable[Store]) -> None:
@@ -269,14 +288,12 @@ def given_to(trace: Trace, x: Any, made: set[int]) -> Any:
     return Itself(x)
 
 
-def find_older(reads: Any) -> None:
+def find_older(trace: Trace, reads: Any) -> None:
     """Of the containers that the step has met, those that each call finds to be the very same:
     whoever it hands one on to gets that, whatever the call has put into it, and no copy."""
-    if (trace := tracing.active()) is None:
-        return
     found = {id(x): x for x in reads.held.values() if type(x) in COPIED or is_record(x)}
     older = {k: Itself(found[k]) for k in found.keys() & reads.older() - reads.anew}
-    trace.older = older | {k: Argument(path) for k, path in arguments(trace).items()}
+    trace.older = older | {id(x): Argument(path) for x, path in reads.stores.passed}
 
 
 def holds(trace: Trace, tree: Any, differs: bool = True) -> bool:
@@ -374,16 +391,21 @@ def _refill(c: Any, kept: Any) -> None:
 
 def arguments(trace: Trace | None) -> dict[int, tuple[Any, ...]]:
     """The containers among the arguments, copies made for the trace: the keys that lead to each."""
-    found: dict[int, tuple[Any, ...]] = {}
+    return {id(x): path for x, path in _passed(trace)}
+
+
+def _passed(trace: Trace | None) -> list[tuple[Any, tuple[Any, ...]]]:
+    """The same containers themselves, each with its keys."""
+    found: dict[int, tuple[Any, tuple[Any, ...]]] = {}
     pending: list[tuple[Any, tuple[Any, ...]]] = [(trace.given if trace is not None else (), ())]
     while pending:
         x, path = pending.pop()
         if id(x) in found or not (isinstance(x, tuple | list | dict) or is_record(x)):
             continue
-        found[id(x)] = path
+        found[id(x)] = x, path
         if is_record(x):
-            found[id(own(x))] = path
+            found[id(own(x))] = own(x), path
             x = record(x)
         items = x.items() if isinstance(x, dict) else enumerate(x)
         pending += [(value, (*path, key)) for key, value in items]
-    return found
+    return list(found.values())

@@ -10,32 +10,20 @@ step leaves is set by Python.
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from graphc.frontend.hostvalue import Settled
+from graphc.frontend.step.python.forms import Get, LikeTree, Path, parts
 from graphc.frontend.step.python.found import own
 from graphc.frontend.step.python.held import Note, Place, Whole
 from graphc.frontend.step.python.reads import Reads
-from graphc.frontend.step.python.stack import MISSING
-from graphc.frontend.step.python.standing import is_plain, like
-from graphc.frontend.step.signature import is_record, record
+from graphc.frontend.step.python.standing import is_plain
+from graphc.frontend.step.signature import is_record
 from graphc.frontend.tensor import Tensor
 
-KINDS = (list, deque, dict, OrderedDict, defaultdict)
 OF_ITEMS = {"item", "whole", "attr", "dict", "type"}  # notes that tell of what a container holds
 MOST = 256  # tensors of one container: each call looks at each
-Path = tuple[Any, ...]
-Get = Any
-
-
-def parts(x: Any) -> Mapping[Any, Any] | None:
-    """What a container holds, by key, index or the name of a field; None for all else."""
-    if isinstance(x, tuple):
-        return dict(enumerate(tuple.__iter__(x)))
-    if type(x) not in KINDS:
-        return record(x) if is_record(x) else None
-    return x if isinstance(x, dict) else dict(enumerate(x))
 
 
 def tensors(x: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
@@ -69,57 +57,6 @@ def is_tree(x: Any) -> bool:
     return True
 
 
-def part(x: Any, key: Any) -> Any:
-    """`parts(x)[key]`, MISSING where there is none."""
-    if isinstance(x, dict):
-        return dict.get(x, key, MISSING)
-    if isinstance(x, tuple | list | deque):
-        if not isinstance(key, int) or key >= len(x):
-            return MISSING
-        return tuple.__getitem__(x, key) if isinstance(x, tuple) else x[key]
-    return getattr(x, key, MISSING) if is_record(x) and isinstance(key, str) else MISSING
-
-
-class At:
-    """Gets what stands at a path of nested containers, MISSING where it leads nowhere."""
-
-    __slots__ = ("get", "path")
-
-    def __init__(self, get: Get, path: Path) -> None:
-        self.get, self.path = get, path
-
-    def __call__(self, subject: Any) -> Any:
-        x = self.get(subject)
-        for key in self.path:
-            x = part(x, key)
-        return x
-
-
-class LikeTree:
-    """Whether a place holds a container like the one that was traced: the getter of its guard. At
-    `loose` paths any tensor of the kind will do."""
-
-    __slots__ = ("get", "kept", "loose")
-
-    def __init__(self, get: Get, x: Any, loose: frozenset[Path]) -> None:
-        self.get, self.loose = get, loose
-        self.kept = self._form(x, ())
-
-    def _form(self, x: Any, path: Path) -> Any:
-        if isinstance(x, Tensor):
-            return like(x) if path in self.loose and is_plain(x) else x
-        if (inside := parts(x)) is None:
-            return x
-        items = tuple(self._form(item, (*path, key)) for key, item in inside.items())
-        return type(x), getattr(x, "maxlen", None), (*inside,), items
-
-    def __call__(self, subject: Any) -> Any:
-        from graphc.frontend.step.python.guards import same
-
-        now = self._form(self.get(subject), ())
-        return self.kept if same(now, self.kept) else now
-
-
 class Tree(NamedTuple):
     """A place that holds a container; `get` and `subject` find it, `value` is what was traced."""
 
@@ -128,13 +65,14 @@ class Tree(NamedTuple):
     get: Get
     subject: Any
     value: Any
+    numbers: frozenset[Path] = frozenset()
 
     def leaves(self) -> Iterator[tuple[Path, Tensor]]:
         return ((path, x) for path, x in tensors(self.value) if is_plain(x))
 
     def loosened(self, loose: frozenset[Path]) -> Note:
         """The note of a trace that takes any tensors at these paths."""
-        guard = LikeTree(self.get, self.value, loose)
+        guard = LikeTree(self.get, self.value, loose, self.numbers)
         row = guard, self.subject, guard.kept
         return self.note._replace(rows=(*self.note.rows[:-1], row), of_module=False)
 
@@ -146,6 +84,11 @@ def found(reads: Reads, made: set[int]) -> list[Tree]:
         if not note.rows or id(note.owner) in made:
             continue
         get, subject, x = note.rows[-1]
+        numbers: frozenset[Path] = frozenset()
+        if place in reads.stands.apart:
+            get, x, copied, numbers = reads.stands.apart[place]
+            if any(_touched(reads, c) for c in containers(copied)):
+                raise Settled(place)  # what the step changes is the container itself
         if isinstance(get, Whole):
             moves = reads.has_changed(subject) or _seen(reads, note)
             if type(x) is tuple and moves and is_tree(x):
@@ -153,7 +96,7 @@ def found(reads: Reads, made: set[int]) -> list[Tree]:
         elif place[0] in ("attr", "item", "cell") and parts(x) is not None and id(x) not in made:
             moves = get(subject) is not x or _seen(reads, note)
             if moves and is_tree(x) and not any(_touched(reads, c) for c in containers(x)):
-                trees.append(Tree(place, note, get, subject, x))
+                trees.append(Tree(place, note, get, subject, x, numbers))
     return [t for t in trees if 0 < sum(1 for _ in t.leaves()) <= MOST]
 
 

@@ -89,5 +89,5 @@ def of_counted(watch: Any, frame: FrameType, name: str) -> None:
 def of_counted_item(watch: Any, frame: FrameType, _: Any) -> None:
     """The end of `c[key] += 1`."""
     c = top(frame, 2)
-    if type(c) is not dict or ("item", id(c), top(frame)) not in watch.reads.counted:
+    if not isinstance(c, dict) or ("item", id(c), top(frame)) not in watch.reads.counted:
         of_item(watch, frame, None)
