@@ -170,6 +170,7 @@ from graphc.nn.functional import (
     selu,
     threshold,
 )
+from graphc.nn.kernels import *
 
 __version__ = version.__version__
 _install_tracebacks()
