@@ -17,6 +17,7 @@ from graphc.frontend.api.assertions import *
 from graphc.frontend.api.bessel import i0 as i0
 from graphc.frontend.api.binomial import *
 from graphc.frontend.api.conversion import *
+from graphc.frontend.api.copies import *
 from graphc.frontend.api.creation import *
 from graphc.frontend.api.diagonals import *
 from graphc.frontend.api.einsum import *
