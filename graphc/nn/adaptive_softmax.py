@@ -91,7 +91,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         x, target = (input_, target_) if target_.dim() else (input_[None], target_[None])
         what = f"Target values should be in [0, {self.n_classes - 1}]"
         target = checked(target, (target >= 0) & (target < self.n_classes), what, ShapeMismatch)
-        output, place = 0.0, target
+        place = target
+        output = x.new_zeros(target.shape)
         for k, (start, end) in enumerate(pairwise(self.cutoffs)):
             inside = (target >= start) & (target < end)
             logs = F.log_softmax(self.tail[k](x), 1)

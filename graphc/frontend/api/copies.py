@@ -132,5 +132,5 @@ def as_strided_scatter(
     places = strided.as_strided(numbers, size, stride, storage_offset)
     if src.spec.shape != places.spec.shape:
         raise ShapeMismatch(f"as_strided_scatter: {src.spec} is no {places.spec} of {input.spec}")
-    flat = shapes.ravel(input).scatter(0, shapes.ravel(places), shapes.ravel(src))
-    return flat.reshape(input.spec.shape)
+    flat: Tensor = shapes.ravel(input).scatter(0, shapes.ravel(places), shapes.ravel(src))
+    return shapes.reshape(flat, input.spec.shape)

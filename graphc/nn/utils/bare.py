@@ -25,9 +25,10 @@ def skip_init(module_cls: Callable[..., M], *args: Any, **kwargs: Any) -> M:
     The class must take `device` and make all its tensors there: they are described on the meta
     device first. Raises InvalidType for what is no Module, InvalidState for one without `device`.
     """
-    if not (isinstance(module_cls, type) and issubclass(module_cls, Module)):
-        raise InvalidType(f"Expected a Module; got {module_cls!r:.100}")
-    if "device" not in signature(module_cls).parameters:
+    kind: Any = module_cls
+    if not (isinstance(kind, type) and issubclass(kind, Module)):
+        raise InvalidType(f"Expected a Module; got {kind!r:.100}")
+    if "device" not in signature(kind).parameters:
         raise InvalidState(
             f"Module must support a 'device' arg to skip initialization: {module_cls}"
         )
