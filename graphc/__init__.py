@@ -32,6 +32,7 @@ from graphc.frontend.api.logic import *
 from graphc.frontend.api.matrices import *
 from graphc.frontend.api.memory import *
 from graphc.frontend.api.methods import in_place as _in_place
+from graphc.frontend.api.neighbours import *
 from graphc.frontend.api.numerics import *
 from graphc.frontend.api.poisson import *
 from graphc.frontend.api.public import namespace as _namespace

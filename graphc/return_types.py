@@ -139,6 +139,12 @@ class linalg_lu(NamedTuple):
 
 
 @_printed
+class frexp(NamedTuple):
+    mantissa: Tensor
+    exponent: Tensor
+
+
+@_printed
 class lu_unpack(NamedTuple):
     P: Tensor
     L: Tensor

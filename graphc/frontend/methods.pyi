@@ -1487,6 +1487,17 @@ class Methods(Sugar):
 
         [..., N, M] -> [..., M, N].
         """
+    def frexp(self) -> graphc.return_types.frexp:
+        """input = mantissa * 2^exponent with 0.5 <= |mantissa| < 1; zeros, infinities and NaN with 0.
+
+        -> of input's dtype and int32. Raises ShapeMismatch for integers.
+        """
+    def nextafter(self, other: Tensor) -> Tensor:
+        """The next number after input in the direction of other; other where they are equal.
+
+        NaN where one is NaN. The gradient is input's alone, and 0 where they are equal.
+        """
+    def nextafter_(self, other: Tensor) -> Tensor: ...
     def renorm(self, p: builtins.float, dim: builtins.int, maxnorm: builtins.float) -> Tensor:
         """Slices along `dim` whose p-norm exceeds `maxnorm` are scaled down to it. [...] -> [...]."""
     def renorm_(self, p: builtins.float, dim: builtins.int, maxnorm: builtins.float) -> Tensor: ...
