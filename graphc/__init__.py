@@ -29,6 +29,7 @@ from graphc.frontend.api.legacy import *
 from graphc.frontend.api.limits import *
 from graphc.frontend.api.linear import *
 from graphc.frontend.api.logic import *
+from graphc.frontend.api.lowrank import *
 from graphc.frontend.api.matrices import *
 from graphc.frontend.api.memory import *
 from graphc.frontend.api.methods import in_place as _in_place

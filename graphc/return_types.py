@@ -145,6 +145,12 @@ class frexp(NamedTuple):
 
 
 @_printed
+class triangular_solve(NamedTuple):
+    solution: Tensor
+    cloned_coefficient: Tensor
+
+
+@_printed
 class lu_unpack(NamedTuple):
     P: Tensor
     L: Tensor

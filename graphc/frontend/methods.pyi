@@ -1456,6 +1456,30 @@ class Methods(Sugar):
         """The name of x's class of old, "torch.FloatTensor"; or x as such a class, name or dtype."""
     def new(self, *data: Any, device: Any = None) -> Tensor:
         """x.new(2, 3) of a size or x.new([1, 2]) of data, of x's dtype."""
+    def triangular_solve(
+        self,
+        A: Tensor,
+        upper: builtins.bool = True,
+        transpose: builtins.bool = False,
+        unitriangular: builtins.bool = False,
+    ) -> graphc.return_types.triangular_solve:
+        """X with A X = b (`transpose`: A^T X = b), A's other triangle not read; and a copy of A.
+
+        b [..., N, K], A [..., N, N] -> b's shape and A's, broadcast over the leading dimensions.
+        """
+    def orgqr(self, input2: Tensor) -> Tensor:
+        """`linalg.householder_product` by LAPACK's name. [..., N, M], [..., K] -> [..., N, M]."""
+    def ormqr(
+        self,
+        input2: Tensor,
+        input3: Tensor,
+        left: builtins.bool = True,
+        transpose: builtins.bool = False,
+    ) -> Tensor:
+        """Q C (or C Q; `transpose`: by Q^T) with Q the product of the reflectors in `input`.
+
+        input [..., N, K], input2 [..., K], input3 C [..., N, M] ([..., M, N] unless left) -> C's shape.
+        """
     def cholesky(self, upper: builtins.bool = False) -> Tensor:
         """L with input = L L^T (or its transpose). [..., N, N], which stays."""
     def qr(self, some: builtins.bool = True) -> graphc.return_types.qr:
