@@ -1,4 +1,4 @@
-"""torch.distributed of one process: collectives copy, and give work done where asked not to wait."""
+"""torch.distributed of one process: collectives copy, and give work where asked not to wait."""
 
 from __future__ import annotations
 
