@@ -17,6 +17,7 @@ from graphc.frontend.api.assertions import *
 from graphc.frontend.api.bessel import i0 as i0
 from graphc.frontend.api.binomial import *
 from graphc.frontend.api.conversion import *
+from graphc.frontend.api.copies import *
 from graphc.frontend.api.creation import *
 from graphc.frontend.api.diagonals import *
 from graphc.frontend.api.einsum import *
@@ -32,6 +33,7 @@ from graphc.frontend.api.lowrank import *
 from graphc.frontend.api.matrices import *
 from graphc.frontend.api.memory import *
 from graphc.frontend.api.methods import in_place as _in_place
+from graphc.frontend.api.neighbours import *
 from graphc.frontend.api.numerics import *
 from graphc.frontend.api.poisson import *
 from graphc.frontend.api.public import namespace as _namespace
@@ -174,6 +176,7 @@ from graphc.nn.functional import (
     selu,
     threshold,
 )
+from graphc.nn.kernels import *
 
 __version__ = version.__version__
 _install_tracebacks()

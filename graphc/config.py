@@ -49,6 +49,7 @@ SWITCHES = {
         Switch("traceback", "GRAPHC_TRACEBACK", "text", "", 'frames of errors: yours; "full": all'),
         Switch("no_color", "NO_COLOR", "text", "", "if set, no colours on terminals"),
         Switch("world_size", "WORLD_SIZE", "int", "1", "processes that a launcher started"),
+        Switch("local_rank", "LOCAL_RANK", "int", "-1", "which of them on its machine this is"),
         Switch(
             "plan_mib",
             "GRAPHC_PLAN_MIB",

@@ -139,6 +139,18 @@ class linalg_lu(NamedTuple):
 
 
 @_printed
+class frexp(NamedTuple):
+    mantissa: Tensor
+    exponent: Tensor
+
+
+@_printed
+class triangular_solve(NamedTuple):
+    solution: Tensor
+    cloned_coefficient: Tensor
+
+
+@_printed
 class lu_unpack(NamedTuple):
     P: Tensor
     L: Tensor

@@ -28,7 +28,7 @@ class Methods(Sugar):
     def flatten(self, start_dim: builtins.int = 0, end_dim: builtins.int = -1) -> Tensor:
         """[B, C, H] -> [B*C*H], or [B, C*H] from 1 on; a view if strides allow, else a copy."""
     def ravel(self) -> Tensor:
-        """[...] of N elements -> [N], in row-major order; a view if the strides allow."""
+        """[...] of N elements -> [N], in row-major order; a view of what lies so already."""
     def unflatten(self, dim: builtins.int, sizes: Sequence[builtins.int]) -> Tensor:
         """[..., N, ...] -> [..., *sizes, ...], one of which may be -1."""
     def squeeze(self, dim: Dims | None = None, *dims: builtins.int) -> Tensor:
@@ -1162,6 +1162,39 @@ class Methods(Sugar):
         """
     def fill_diagonal_(self, fill_value: Scalar, wrap: builtins.bool = False) -> Tensor:
         """Write a number on the main diagonal; `wrap` starts again below a tall matrix's end."""
+    def as_strided(
+        self,
+        size: Sequence[builtins.int],
+        stride: Sequence[builtins.int],
+        storage_offset: builtins.int | None = None,
+    ) -> Tensor:
+        """The memory of `input` seen with another size and strides (in elements); a view.
+
+        -> shape `size`.
+        """
+    def view(self, *sizes: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
+        """`shapes.view` with a size, or the same memory as elements of another dtype."""
+    def resize_(self, *sizes: Any, memory_format: Any = None) -> Tensor:
+        """x with another size in place: its first elements, then zeros where there are none."""
+    def resize_as_(self, other: Tensor, *, memory_format: Any = None) -> Tensor:
+        """x with the size of `other`, in place: see `resize_`."""
+    def set_(self, source: Tensor | None = None) -> Tensor:
+        """x over the memory of `source`, in its shape, from now on; without one, of no elements."""
+    def untyped_storage(self) -> UntypedStorage:
+        """What tells tensors over the same memory."""
+    def narrow_copy(self, dim: builtins.int, start: builtins.int, length: builtins.int) -> Tensor:
+        """`narrow`, copied row by row."""
+    def as_strided_scatter(
+        self,
+        src: Tensor,
+        size: Sequence[builtins.int],
+        stride: Sequence[builtins.int],
+        storage_offset: builtins.int | None = None,
+    ) -> Tensor:
+        """A copy of `input` with `src` in those of its elements that `as_strided` shows.
+
+        src of the shape `size`; the shape of input stays.
+        """
     def matmul(self, other: Tensor) -> Tensor:
         """Python's @: vectors count as a row or column, leading dimensions as batch.
 
@@ -1423,6 +1456,30 @@ class Methods(Sugar):
         """The name of x's class of old, "torch.FloatTensor"; or x as such a class, name or dtype."""
     def new(self, *data: Any, device: Any = None) -> Tensor:
         """x.new(2, 3) of a size or x.new([1, 2]) of data, of x's dtype."""
+    def triangular_solve(
+        self,
+        A: Tensor,
+        upper: builtins.bool = True,
+        transpose: builtins.bool = False,
+        unitriangular: builtins.bool = False,
+    ) -> graphc.return_types.triangular_solve:
+        """X with A X = b (`transpose`: A^T X = b), A's other triangle not read; and a copy of A.
+
+        b [..., N, K], A [..., N, N] -> b's shape and A's, broadcast over the leading dimensions.
+        """
+    def orgqr(self, input2: Tensor) -> Tensor:
+        """`linalg.householder_product` by LAPACK's name. [..., N, M], [..., K] -> [..., N, M]."""
+    def ormqr(
+        self,
+        input2: Tensor,
+        input3: Tensor,
+        left: builtins.bool = True,
+        transpose: builtins.bool = False,
+    ) -> Tensor:
+        """Q C (or C Q; `transpose`: by Q^T) with Q the product of the reflectors in `input`.
+
+        input [..., N, K], input2 [..., K], input3 C [..., N, M] ([..., M, N] unless left) -> C's shape.
+        """
     def cholesky(self, upper: builtins.bool = False) -> Tensor:
         """L with input = L L^T (or its transpose). [..., N, N], which stays."""
     def qr(self, some: builtins.bool = True) -> graphc.return_types.qr:
@@ -1454,26 +1511,17 @@ class Methods(Sugar):
 
         [..., N, M] -> [..., M, N].
         """
-    def as_strided(
-        self,
-        size: Sequence[builtins.int],
-        stride: Sequence[builtins.int],
-        storage_offset: builtins.int | None = None,
-    ) -> Tensor:
-        """The memory of `input` seen with another size and strides (in elements); a view.
+    def frexp(self) -> graphc.return_types.frexp:
+        """input = mantissa * 2^exponent with 0.5 <= |mantissa| < 1; zeros, infinities and NaN with 0.
 
-        -> shape `size`.
+        -> of input's dtype and int32. Raises ShapeMismatch for integers.
         """
-    def view(self, *sizes: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
-        """`shapes.view` with a size, or the same memory as elements of another dtype."""
-    def resize_(self, *sizes: Any, memory_format: Any = None) -> Tensor:
-        """x with another size in place: its first elements, then zeros where there are none."""
-    def resize_as_(self, other: Tensor, *, memory_format: Any = None) -> Tensor:
-        """x with the size of `other`, in place: see `resize_`."""
-    def set_(self, source: Tensor | None = None) -> Tensor:
-        """x over the memory of `source`, in its shape, from now on; without one, of no elements."""
-    def untyped_storage(self) -> UntypedStorage:
-        """What tells tensors over the same memory."""
+    def nextafter(self, other: Tensor) -> Tensor:
+        """The next number after input in the direction of other; other where they are equal.
+
+        NaN where one is NaN. The gradient is input's alone, and 0 where they are equal.
+        """
+    def nextafter_(self, other: Tensor) -> Tensor: ...
     def renorm(self, p: builtins.float, dim: builtins.int, maxnorm: builtins.float) -> Tensor:
         """Slices along `dim` whose p-norm exceeds `maxnorm` are scaled down to it. [...] -> [...]."""
     def renorm_(self, p: builtins.float, dim: builtins.int, maxnorm: builtins.float) -> Tensor: ...

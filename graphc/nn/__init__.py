@@ -4,6 +4,7 @@ from graphc.nn import functional as functional
 from graphc.nn import init as init
 from graphc.nn import utils as utils
 from graphc.nn.activation import *
+from graphc.nn.adaptive_softmax import *
 from graphc.nn.containers import *
 from graphc.nn.conv import *
 from graphc.nn.dropout import *

@@ -26,6 +26,7 @@ NAMES = {"axis": "dim", "keepdims": "keepdim"}
 ROOMS = (
     *("graphc.frontend.api.", "graphc.frontend.autograd", "graphc.frontend.inplace"),
     *("graphc.frontend.promotion", "graphc.frontend.tensor", "graphc.nn.functional."),
+    "graphc.nn.kernels",
 )
 UNMARKED = Row()
 

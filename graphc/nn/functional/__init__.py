@@ -11,6 +11,7 @@ from graphc.nn.functional.dropout import *
 from graphc.nn.functional.embedding import *
 from graphc.nn.functional.folding import *
 from graphc.nn.functional.fractional_pooling import *
+from graphc.nn.functional.indexed_pooling import *
 from graphc.nn.functional.linear import *
 from graphc.nn.functional.losses import *
 from graphc.nn.functional.margin_losses import *

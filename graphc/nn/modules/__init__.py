@@ -17,6 +17,7 @@ from graphc.nn.functional.arguments import per_dim
 from graphc.nn.module import Module as Module
 
 LAYERS = {
+    "adaptive": "AdaptiveLogSoftmaxWithLoss",
     "activation": """
         CELU ELU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid LogSoftmax
         Mish MultiheadAttention PReLU RReLU ReLU ReLU6 SELU SiLU Sigmoid Softmax Softmax2d Softmin

@@ -11,7 +11,12 @@ from graphc.frontend.tensor import Tensor
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
 
-__all__ = ["fuse_conv_bn_eval", "fuse_conv_bn_weights", "fuse_linear_bn_eval"]
+__all__ = [
+    "fuse_conv_bn_eval",
+    "fuse_conv_bn_weights",
+    "fuse_linear_bn_eval",
+    "fuse_linear_bn_weights",
+]
 
 M = TypeVar("M", bound=Module)
 
@@ -59,3 +64,16 @@ def fuse_conv_bn_weights(
     bias = shift * scale if bn_b is None else shift * scale + bn_b
     weight = (conv_w * scale.reshape(shape)).to(conv_w.dtype)
     return Parameter(weight, conv_w.requires_grad), Parameter(bias, conv_w.requires_grad)
+
+
+def fuse_linear_bn_weights(
+    linear_w: Tensor,
+    linear_b: Tensor | None,
+    bn_rm: Tensor,
+    bn_rv: Tensor,
+    bn_eps: float,
+    bn_w: Tensor | None,
+    bn_b: Tensor | None,
+) -> tuple[Parameter, Parameter]:
+    """`fuse_conv_bn_weights` of a linear layer. [O, I], [O] -> the same shapes."""
+    return fuse_conv_bn_weights(linear_w, linear_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b)
