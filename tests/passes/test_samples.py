@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from graphc.ir.types import Array
 Build = Callable[[], nn.Module]
 
 
-def lenet() -> nn.Module:
+def lenet() -> nn.Sequential:
     first = [nn.Conv2d(3, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 10, 3, padding=1)]
     return nn.Sequential(*first, nn.ReLU(), nn.Flatten(), nn.Linear(10 * 6 * 6, 5))
 
@@ -29,13 +30,13 @@ LEFT: dict[str, Build] = {
 }
 
 
-def trained(net: nn.Module) -> graphc.CompiledFunction:
+def trained(net: nn.Module) -> Any:
     optimizer = graphc.optim.SGD(net.parameters(), lr=0.1)
 
     @graphc.compile
     def step(x: graphc.Tensor) -> graphc.Tensor:
         optimizer.zero_grad()
-        loss = (net(x) ** 2).mean()
+        loss: graphc.Tensor = (net(x) ** 2).mean()
         loss.backward()
         optimizer.step()
         return loss
@@ -47,7 +48,7 @@ def said(net: nn.Module) -> str:
     step = trained(net)
     x = graphc.randn(7, 3, 16, 16)
     step(x.to(next(iter(net.parameters())).dtype))
-    return step.ir("layout")
+    return str(step.ir("layout"))
 
 
 def test_all_convolutions_say_so() -> None:
