@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from graphc.codegen_cpu.attention import plan as attention
 from graphc.codegen_cpu.contract import contraction
 from graphc.codegen_cpu.contract import plan as contract
-from graphc.codegen_cpu.map import lanes
+from graphc.codegen_cpu.map import lanes, turned
 from graphc.codegen_cpu.target import Target
 from graphc.codegen_cpu.winograd import gradient as winograd_gradient
 from graphc.codegen_cpu.winograd import plan as winograd
@@ -43,6 +43,10 @@ def _facts(kernel: Kernel, target: Target) -> Iterator[tuple[str, object]]:
         yield from _contraction(p)
     else:
         yield "template", "loops"
+        if (blocks := turned.plan(kernel, target)) is not None:
+            yield "vectors", _lane(blocks.lane.name, blocks.lanes)
+            yield "turned", f"{blocks.side} points of {_axis(blocks.along)} at a time"
+            return
         yield from _loops(kernel, lanes.plan(kernel, target))
 
 

@@ -161,7 +161,7 @@ class Emitter:
         self.block(done)
 
     @contextmanager
-    def loop(self, start: str, stop: str, step: int = 1, hint: str = "i") -> Iterator[str]:
+    def loop(self, start: str, stop: str, step: int | str = 1, hint: str = "i") -> Iterator[str]:
         """A counted i64 loop `for i in range(start, stop, step)`; yields the index's name."""
         head, body, done = (self.fresh(f"{hint}.{part}") for part in ("head", "body", "done"))
         index, following, before = f"%{self.fresh(hint)}", f"%{self.fresh(hint)}", self.label

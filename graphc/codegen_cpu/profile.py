@@ -20,6 +20,9 @@ def profile(target: Target) -> Profile:
         few_outputs=4,  # a quarter of a vector; half of one is as wide as some units are
         stored_halo=True,
         run=together // FLOAT_BYTES,
+        few_channels=20,  # windows of more are no longer in the nearest cache
+        empty_lanes=1 / 6,  # more than what short rows and single places cost
+        half_rate=0.8,
         max_movement=32,
         panel=64,  # four vectors at most, of any target
         min_row=1 << 10,

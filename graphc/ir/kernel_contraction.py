@@ -84,6 +84,7 @@ class Contraction:
     reduced: tuple[Axis, ...]
     epilogue: tuple[Statement, ...]
     partials: tuple[Partial, ...] = ()
+    sliding: frozenset[str] = frozenset()  # axes that move a window along the innermost summed one
 
     @property
     def dtype(self) -> DType:
@@ -159,7 +160,17 @@ def dissect(kernel: Kernel) -> Contraction | None:
     assert isinstance(dot, Dot)
     a, b = _operand(first.body, dot.a), _operand(first.body, dot.b)
     epilogue = tuple(s for p in rest for s in p.body)
-    return Contraction(a, b, dot, kernel.axes, first.axes, epilogue, kernel.partials)
+    sliding = _sliding(kernel, first.axes[-1].name) if first.axes else frozenset[str]()
+    return Contraction(a, b, dot, kernel.axes, first.axes, epilogue, kernel.partials, sliding)
+
+
+def _sliding(kernel: Kernel, innermost: str) -> frozenset[str]:
+    """Axes whose points read, along the innermost summed one, what their neighbours read there."""
+    names = {r.loop: set(r.names) for r in kernel.roles}
+    inner = names.get(innermost, set())
+    ends = [{w.out, w.tap} for w in kernel.window]
+    with_it = set[str]().union(*(pair - inner for pair in ends if pair & inner))
+    return frozenset(a.name for a in kernel.axes if names.get(a.name, set()) & with_it)
 
 
 def plain_contraction(kernel: Kernel) -> Contraction | None:

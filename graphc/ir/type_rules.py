@@ -220,6 +220,7 @@ def conv_type(
     groups: int = 1,
     batch_groups: int = 1,
     winograd: int = 0,
+    samples: int = -1,
 ) -> TensorSpec:
     """x [N,C,*S], w [O,C/groups,*K] -> [N/batch_groups,O,*P]; as in `contractions.conv`."""
     if x.dtype is not w.dtype:

@@ -28,6 +28,17 @@ class ContractionViews(NamedTuple):
     summed: Shape  # extents of the summed dimensions
     geometry: Geometry
 
+    def order(self, v: Value) -> list[int]:
+        """The summed dimensions, outermost first: as the first operand lies in memory.
+
+        Of images whose samples lie innermost, those or, as if they did, the channels: sums over
+        channels keep their bits.
+        """
+        dims, strides = range(len(self.summed)), self.views[0].address.strides
+        if v.attrs.get("samples", -1) >= 0:
+            return [*dims[1:], 0]
+        return sorted(dims, key=lambda n: -abs(strides[len(strides) - len(dims) + n]))
+
 
 def split_groups(v: Value) -> Shape:
     """The result's shape as the kernel's domain: a convolution's channels are (group, channel)."""

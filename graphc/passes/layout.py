@@ -5,6 +5,7 @@ Input: a decomposed Graph. Output: a Graph with the same meaning in which
     padded, so its inner loops have no borders: x => contiguous(pad(x)) made once, as wide as its
     widest reader needs, and every reader of x reads the inside of it. The kernel that computes x
     writes the halo as it goes, or, if that is a contraction, x right into its place (`halo.py`);
+    If the convolutions say so (`samples.py`) samples lie innermost instead;
   - every convolution weight lies as the profile says, for a CPU [*K, C, O], output channels
     innermost, or [O, *K, C] of few outputs: a state tensor for good (`Graph.orders`), anything
     else in a packed copy. Gradients of weights read activations that already lie so, and are
@@ -211,7 +212,11 @@ class _Layout:
             dims = self.profile.side_dims(len(v.shape))
             if dims[-1] == 0:  # samples lie outermost
                 dims = (1, *(k for k in dims if k != 1))
-        w = self._packed(self.new[v.args[1]], dims)
+        w, samples = self.new[v.args[1]], v.attrs.get("samples")
+        if samples is None:
+            w = self._packed(w, dims)
+        elif samples == 1:  # else they are broadcast, however they lie
+            w = self._packed(w, (0, *range(2, len(v.shape)), 1), runs=False)
         sides = zip(v.attrs["padding"], halo, strict=True)
         padding = tuple((0, 0) if kept else side for side, kept in sides)
         return v.builder.emit(v.op, (x, w), {**v.attrs, "padding": padding})
@@ -227,8 +232,8 @@ class _Layout:
         stop = tuple(o + n + b for o, n, b in zip(origin, shape, reading.high))
         return P.transpose(P.slice(whole, start, stop), reading.perm)
 
-    def _packed(self, w: Value, perm: Shape) -> Value:
-        """The channels that `perm` has innermost, or whole runs of the other ones.
+    def _packed(self, w: Value, perm: Shape, runs: bool = True) -> Value:
+        """The channels that `perm` has innermost, or whole `runs` of the other ones.
 
         The second is how a data gradient finds the weights that the forward reads; the kernel
         turns them while it copies a panel to the cache, which costs less than a pass of its own.
@@ -236,7 +241,11 @@ class _Layout:
         inner = self.orders.innermost(w)
         if inner == perm[-1] or w.shape[perm[-1]] == 1:
             return w
-        if inner < 2 and w.shape[inner] % self.profile.run == 0:
+        if (
+            inner < 2
+            and not is_unknown(w.shape[perm[-1]])
+            and w.shape[inner] % self.profile.run == 0
+        ):
             return w
         packed = w.builder.apply("contiguous", P.transpose(w, perm))
         back = tuple(perm.index(k) for k in range(len(perm)))
@@ -251,9 +260,8 @@ class Reading(NamedTuple):
     low: Shape
     high: Shape
 
-    @property
-    def channels_last(self) -> Shape:
-        """The base's dimensions: samples, places, channels.
+    def order(self, samples_last: bool) -> Shape:
+        """The base's dimensions: samples, places, channels; or channels, places, samples.
 
         A weight gradient reads what the forward read with samples and channels exchanged, so which
         is which is not told by the places they have: samples are outermost, wherever they are.
@@ -261,7 +269,8 @@ class Reading(NamedTuple):
         samples, channels, *places = self.perm
         if channels == 0:
             samples, channels = channels, samples
-        return (samples, *places, channels)
+        ends = (channels, samples) if samples_last else (samples, channels)
+        return (ends[0], *places, ends[1])
 
 
 def stored(conv: Value, profile: Profile) -> tuple[bool, ...]:
@@ -271,10 +280,17 @@ def stored(conv: Value, profile: Profile) -> tuple[bool, ...]:
     of a window has bounds instead, and meets none. (A weight gradient sums over places in chunks,
     and wants them whole.)
     """
-    outermost = profile.stored_halo
-    if outermost and _may_be_bounded(conv, profile):
-        outermost = _zeros(conv) < profile.many_zeros
-    return (outermost, *[profile.stored_halo] * (len(conv.shape) - 3))
+    halo = [profile.stored_halo] * (len(conv.shape) - 2)
+    if profile.stored_halo and _may_be_bounded(conv, profile):
+        places = range(len(halo) if _has_lanes(conv, profile) else 1)
+        halo[: len(places)] = [_zeros(conv, k) < profile.many_zeros for k in places]
+    return tuple(halo)
+
+
+def _has_lanes(conv: Value, profile: Profile) -> bool:
+    """Whether samples lie innermost and are enough for the lanes, without places beside them."""
+    at = conv.attrs.get("samples")
+    return at is not None and typical(conv.args[0].shape[at]) >= profile.run
 
 
 def _may_be_bounded(conv: Value, profile: Profile) -> bool:
@@ -292,11 +308,11 @@ def _may_be_bounded(conv: Value, profile: Profile) -> bool:
     return few and base_of(conv, (True,) * (len(w.shape) - 2)).perm[0] == 0
 
 
-def _zeros(conv: Value) -> float:
-    """The share of products along the outermost place that are with padding, of a plain window."""
-    size, taps = (a.shape[2] for a in conv.args)
-    low: int = conv.attrs["padding"][0][0]
-    places = range(conv.shape[2])
+def _zeros(conv: Value, k: int) -> float:
+    """The share of products along a place that are with padding, of a plain window."""
+    size, taps = (a.shape[2 + k] for a in conv.args)
+    low: int = conv.attrs["padding"][k][0]
+    places = range(conv.shape[2 + k])
     inside = sum(max(0, min(taps, low + size - k) - max(0, low - k)) for k in places)
     return 1 - inside / max(1, len(places) * taps)
 
@@ -336,7 +352,7 @@ def _widest_padding(graph: Graph, profile: Profile) -> dict[Value, Widths]:
         if v.op is OPS["conv"]:
             reading = base_of(v, stored(v, profile))
             none = [0] * len(reading.perm)
-            first = Widths(none, none.copy(), reading.channels_last)
+            first = Widths(none, none.copy(), reading.order("samples" in v.attrs))
             most = widths.setdefault(reading.base, first)
             most.low[:] = map(max, most.low, reading.low)
             most.high[:] = map(max, most.high, reading.high)

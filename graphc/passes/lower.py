@@ -169,11 +169,8 @@ class _Lowering:
         self.nest.cut = v.op is OPS["dot"]
         self.nest.winograd = v.attrs.get("winograd", 0)
         first = len(self.domain)
-        sizes = {f"d{first + n}": extent for n, extent in enumerate(spec.summed)}
         self.nest.geometry, self.nest.mixes = spec.geometry, self.profile.mixed_roles
-        strides = dict(zip(sizes, spec.views[0].address.strides[first:], strict=True))
-        ranked = sorted(sizes, key=lambda name: -abs(strides[name]))
-        self.nest.reduced = [Axis(name, sizes[name]) for name in ranked]
+        self.nest.reduced = [Axis(f"d{first + n}", spec.summed[n]) for n in spec.order(v)]
         bases = [self._base(v, arg)[0] for arg in v.args]
         names = [self._emit_load(*at, v, inside=True) for at in zip(bases, spec.views, strict=True)]
         name = self._fresh()

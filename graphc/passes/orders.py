@@ -191,7 +191,10 @@ def _conv(orders: Orders, v: Value) -> Shape:
     It is known by its x, whose channels are dimension 0 and innermost.
     """
     channels, outputs, *window = v.shape
-    if orders.innermost(v.args[0]) == 0 and v.args[0].shape[0] > 1:
+    samples = v.attrs.get("samples")
+    if samples == 0:
+        return (1, *range(2, len(v.shape)), 0)
+    if samples == 1 or (orders.innermost(v.args[0]) == 0 and v.args[0].shape[0] > 1):
         turned, dims = {0: 1, 1: 0}, orders.profile.weight_dims((outputs, channels, *window))
         return tuple(turned.get(k, k) for k in dims)
     return (0, *range(2, len(v.shape)), 1)

@@ -40,6 +40,7 @@ from graphc.passes.profile import Profile
 from graphc.passes.renewed import marked, renewed
 from graphc.passes.repeat import lower_loop, together
 from graphc.passes.repeats import Repeats
+from graphc.passes.samples import samples
 from graphc.passes.schedule import Schedule, schedule
 from graphc.passes.simplify import simplify
 from graphc.passes.split_reduce import split_reduce
@@ -74,6 +75,7 @@ PIPELINE: tuple[Stage, ...] = (
     Stage("decompose", decompose, "after simplify, which undoes concat and fold where it can"),
     Stage("tidy", portable(simplify), "decompose writes pads, slices and reshapes that cancel"),
     Stage("interleaved", interleaved, "after tidy, which cleans the parts; layout pads the whole"),
+    Stage("samples", samples, "before layout, which asks how the images of convolutions lie"),
     Stage("layout", layout, "before fuse, which has to see the stores that layout asks for"),
     Stage("winograd", winograd, "after layout, which says how the inputs of convolutions lie"),
     Stage("bufferize", bufferize, "after layout, which changes how values would lie"),

@@ -62,6 +62,13 @@ class Profile:
     run: int
     """Channels that are worth reading side by side: a weight whose rows are whole runs need not be
     packed, since the kernel turns them while it copies a panel."""
+    few_channels: int = 0
+    """Channels of images up to which samples may lie innermost instead; 0: they never do."""
+    empty_lanes: float = 0.0
+    """The part of the lanes that channels would leave empty, from which they do."""
+    half_rate: float = 0.0
+    """Multiply-adds a second in vectors of half the width, which leave fewer lanes empty, as a part
+    of those in whole ones."""
     max_movement: int
     """Movement ops between two buffers: each lengthens every address behind it."""
 

@@ -126,7 +126,7 @@ def test_headers_tell_time_and_counts(step: CompiledFunction) -> None:
         sum(v.op is not None for v in text.parse(step.ir(s)).values())
         for s in ("check_indices", "simplify")
     )
-    assert first.startswith("// graphc 1  train_step  simplify 6/17  ")
+    assert first.startswith("// graphc 1  train_step  simplify 6/18  ")
     assert first.endswith(f" ms  ops {before} -> {after}  B=4")
     assert step.stats.ms["autodiff"] > 0
 

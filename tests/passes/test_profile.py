@@ -21,7 +21,7 @@ from graphc.ir.interpret import interpret
 from graphc.ir.types import TensorSpec, bf16, f32
 from graphc.passes.pipeline import compile_graph
 from graphc.passes.profile import Again, Profile
-from tests.passes.graphs import CASES, Case, attend, make, sample
+from tests.passes.graphs import CASES, Case, attend, conv_update, make, sample
 from tests.plans import assert_no_overlap
 from tests.program_interpret import run_program
 from tests.targets import CPU
@@ -103,7 +103,7 @@ SMALL = dataclasses.replace(
     partial_reductions=1, panel=2, few_outputs=0,
     max_members=2, small_row=1, max_inlined_ops=1, short_ops=0, cost_of_access=1, much=1,
     many_taps=1, short_axis=1, many_terms=1, narrow=1, small_extent=1, literal_strides=False,
-    renewed=0,
+    renewed=0, few_channels=0, empty_lanes=1.0, half_rate=1.0,
     bounded_terms=0, again=Again(flops_a_byte=0, least_bytes=1),
     align=16, enough=1.0, trials=1,
 )  # fmt: skip
@@ -197,6 +197,8 @@ WIDER = [
     Case("repeated", repeated, ((2, 4), (3, 2, 4), (4, 4)), 4),
     Case("window", lambda b, x, w: conv3(x, w), ((1, 32, 8, 8), (32, 32, 3, 3)), 2),
     Case("few", lambda b, x, w: conv3(x, w), ((1, 16, 8, 8), (3, 16, 3, 3)), 2),
+    Case("few_channels", conv_update,
+         ((2, 3, 6, 6), (2, 7, 6, 6), (7, 3, 3, 3), (7, 3, 3, 3)), 9, states=(2, 3)),
     Case("zeros", lambda b, x, w: conv3(x, w), ((1, 4, 4, 4), (4, 4, 3, 3)), 2),
 ]  # fmt: skip
 

@@ -164,7 +164,7 @@ def _tiles(
     narrow = HALF if lanes < target.lanes(c.dtype) else 1.0
     ways = [*((r,) for r in rows), *combinations(rows, 2)] or [()]
     # Of tiles that are as good, the one whose rows share most cache lines comes first.
-    pairs = sorted(ways, key=lambda pair: (len(pair), sum(reach(scalar, r.name) for r in pair)))
+    pairs = sorted(ways, key=lambda pair: (len(pair), sum(_apart(c, scalar, r) for r in pair)))
     wide = scalar.uses(lane.name)  # the scalar operand's loads are vectors, none shared
     for vectors in (4, 3, 2, 1):
         width = vectors * lanes if how == "lanes" else vectors
@@ -187,6 +187,12 @@ def _tiles(
                     use *= CROWDED
                 use *= shared_out(c, {lane.name: width} | {r.axis.name: r.count for r in tiled})
                 yield use * rate_of(math.prod(counts), vectors, wide), vectors, tiled
+
+
+def _apart(c: Contraction, scalar: Operand, axis: Axis) -> int:
+    """How far rows lie apart; as neighbours, those that a window's next step reads again."""
+    unknown = any(isinstance(load.at.stride(axis.name), str) for load in scalar.loads)
+    return 1 if unknown and axis.name in c.sliding else reach(scalar, axis.name)
 
 
 def _is_crowded(scalar: Operand, rows: Iterable[Rows], itemsize: int) -> bool:

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from graphc.codegen_cpu.contract.choice import Rows
+from graphc.codegen_cpu.contract.chunks import each_chunk
 from graphc.codegen_cpu.contract.epilogue import Epilogue
 from graphc.codegen_cpu.contract.family import numbers
 from graphc.codegen_cpu.contract.grid import Dim, Place, known_count
@@ -226,7 +227,7 @@ class _Nest:
                     place = self._join(panel, self._place(tile, dims))
                     self._reduce(place, origin, spans, self._block(tile, first))
 
-            self._chunks(0, {}, chunk)
+            each_chunk(f, self.plan, self.extent, chunk)
             with e.loop(f.text(first), f.text(stop), 1, "tile") as tile:
                 place, block = self._join(panel, self._place(tile, dims)), self._block(tile, first)
                 if self.plan.long:
@@ -251,27 +252,6 @@ class _Nest:
         t = self.waiting
         with self.e.loop("0", self.frame.text(count), t.lanes, "clear") as k:
             self.e.do(f"store {t} {literal(0.0, t)}, ptr {self._total(k)}")
-
-    def _chunks(
-        self,
-        depth: int,
-        origin: dict[str, Int],
-        body: Callable[[dict[str, Int], list[Span]], None],
-    ) -> None:
-        """Loops over the chunks; `body` gets each one's first point and its extents."""
-        reduced, size = self.plan.contraction.reduced, self.plan.chunk_size
-        name = reduced[depth].name
-        extent = self.extent[name]
-        if depth != self.plan.chunk:
-            with self.e.loop("0", self.frame.text(extent), 1, "chunk") as i:
-                self._chunks(depth + 1, origin | {name: i}, body)
-            return
-        with self.e.loop("0", self.frame.text(extent), size, "chunk") as i:
-            count: Int = size
-            if (n := value_of(extent)) is None or n % size:
-                count = self.frame.least(size, self.frame.sub(extent, i))
-            inner = [Span(a.name, self.extent[a.name]) for a in reduced[depth + 1 :]]
-            body(origin | {name: i}, [Span(name, count), *inner])
 
     def _pack(self, place: Place, origin: dict[str, Int], spans: list[Span]) -> None:
         """Fill the panel, if there is one."""

@@ -16,9 +16,9 @@ from graphc.codegen_cpu.contract import pairs
 from graphc.codegen_cpu.contract.microkernel import Span, sum_type
 from graphc.codegen_cpu.contract.operands import Bases, evaluate, moved
 from graphc.codegen_cpu.contract.plan import SIDE, Plan
-from graphc.codegen_cpu.emitter import Vec
 from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int, value_of
+from graphc.codegen_cpu.transpose import transposed
 from graphc.ir.kernel import Affine, Load
 from graphc.ir.kernel_contraction import Operand
 from graphc.ir.types import bf16
@@ -122,8 +122,8 @@ class Panel:
     def _transpose(self, source: Bases, to: str, count: Int, left: Int) -> None:
         """All lanes by `SIDE` bytes of steps at a time; lanes beyond the axis repeat its last.
 
-        Pieces of 16 bytes are joined to vectors as they are loaded, so that only shuffles within
-        16 bytes are left: squares of whole vectors ran no faster and took LLVM 35 ms longer.
+        Pieces of 16 bytes leave shuffles within 16 bytes (`transpose.py`): squares of whole vectors
+        ran no faster and took LLVM 35 ms longer.
         """
         f, lanes, fold = self.frame, self.plan.lanes, self.plan.fold
         side, points_a_side = self.side, self.side * fold
@@ -137,9 +137,8 @@ class Panel:
                 if (n := value_of(count)) is None or n % points_a_side:
                     mask = f.below(f.sub(count, i), points_a_side)
                 pieces = [self._piece(load, start, i, points_a_side, mask) for start in starts]
-                rows = [self._join(pieces[k::side], side) for k in range(side)]
                 corner = f.add(f.mul(i, self.plan.width), f.mul(j, fold))
-                for k, row in enumerate(self._squares(rows)):
+                for k, row in enumerate(transposed(self.e, self.t, pieces, side)):
                     at_row = f.add(corner, k * fold * self.plan.width)
                     self.e.do(f"store {self.t} {row}, ptr {f.pointer(to, at_row, self.dtype)}")
 
@@ -148,31 +147,3 @@ class Panel:
         at, unit = {load.name: self.frame.pointer(start, i, load.dtype)}, {load.name: 1}
         x = evaluate(self.frame, self.plan.vector, at, unit, points, mask, self.plan)
         return x if self.plan.fold == 1 else pairs.neighbours(self.e, x, self.side)
-
-    def _join(self, pieces: list[str], side: int) -> str:
-        """Vectors side by side, in pairs until one is left."""
-        while len(pieces) > 1:
-            t = Vec(self.t.element, side)
-            side *= 2
-            pairs = zip(pieces[::2], pieces[1::2])
-            pieces = [self._shuffle(t, x, y, list(range(side))) for x, y in pairs]
-        return pieces[0]
-
-    def _squares(self, rows: list[str]) -> list[str]:
-        """Transpose each square of the rows, by exchanging ever larger blocks."""
-        lanes, step = self.t.lanes, 1
-        while step < len(rows):
-            low = [k if not k & step else lanes + k - step for k in range(lanes)]
-            high = [k + step if not k & step else lanes + k for k in range(lanes)]
-            following = list(rows)
-            for k in range(len(rows)):
-                if not k & step:
-                    following[k] = self._shuffle(self.t, rows[k], rows[k + step], low)
-                    following[k + step] = self._shuffle(self.t, rows[k], rows[k + step], high)
-            rows, step = following, 2 * step
-        return rows
-
-    def _shuffle(self, t: Vec, x: str, y: str, picks: list[int]) -> str:
-        chosen = ", ".join(f"i32 {k}" for k in picks)
-        mask = f"<{len(picks)} x i32> <{chosen}>"
-        return self.e.value(f"shufflevector {t} {x}, {t} {y}, {mask}")

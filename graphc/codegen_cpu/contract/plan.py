@@ -42,6 +42,7 @@ PANEL_BYTES = 640 << 10  # of a panel
 LONG = 8192  # points up to which a float32 sum is one chain
 CHUNK_STEPS = 2048  # of a longer one: its chunks add up in float64
 LONE_VECTORS, LONE_STEPS = 4, 8  # of the tiles and chunks for a single sample
+ROW_STEPS = 256  # of the chunks of rows of samples
 STRIP_STEPS = 64  # and the strips of a chunk in float32
 GROUP_BYTES = 192 << 10  # partial sums of the tiles that share a chunk of the reduction
 DIRECT_STATEMENTS = 6  # at an addition's cost; a longer epilogue loops over the rows
@@ -110,6 +111,13 @@ class Plan:
     def width(self) -> int:
         """Points of the lane axis in one tile."""
         return self.vectors * self.lanes if self.how == "lanes" else self.vectors
+
+    @property
+    def of_rows(self) -> bool:
+        """Whether a chunk is as many rows of samples as make it long, or a part of one."""
+        reduced, last = self.contraction.reduced, len(self.contraction.reduced) - 1
+        unknown = isinstance(reduced[last].extent, str)
+        return self.how == "along" and unknown and self.chunk == last > 0 and not self.apart
 
     @property
     def out_lanes(self) -> int:
@@ -327,6 +335,8 @@ def _chunk(
     fits = read + depth * step <= CHUNK_BYTES
     if packed:
         fits = fits and depth * step <= PANEL_BYTES and isinstance(c.reduced[0].extent, int)
+    if _of_samples(c, best):
+        return len(c.reduced) - 1, ROW_STEPS * _step(best)
     if fits:
         return None, 0
     for at, axis in enumerate(c.reduced):
@@ -343,6 +353,13 @@ def _chunk(
     return len(c.reduced) - 1, lanes
 
 
+def _of_samples(c: Contraction, best: Choice) -> bool:
+    """Whether a long sum goes along rows of an unknown number of samples: of their images, whose
+    samples lie innermost, all tiles want the same few rows at a time."""
+    unknown = [isinstance(a.extent, str) for a in c.reduced]
+    return best.how == "along" and _is_long(c) and sum(unknown) == unknown[-1] == 1 < len(unknown)
+
+
 def group_of(tile_sums: int, itemsize: int) -> int:
     """Tiles that go through a chunk together."""
     return max(1, GROUP_BYTES // (tile_sums * itemsize))
@@ -351,7 +368,7 @@ def group_of(tile_sums: int, itemsize: int) -> int:
 def _chunk_sizes(axis: Axis, multiple: int) -> list[int]:
     """Sizes to try, largest first: about equal parts of a literal extent."""
     if isinstance(axis.extent, str):
-        parts = {256, 64, 32, 16, 8, 4, 2, 1}
+        parts = {n * multiple for n in (256, 64, 32, 16, 8, 4, 2, 1)}
     else:
         parts = {-(-axis.extent // k) for k in range(1, axis.extent + 1)}
     return sorted({-(-n // multiple) * multiple for n in parts}, reverse=True)

@@ -23,6 +23,7 @@ from typing import NamedTuple
 from graphc.codegen_cpu.emitter import Emitter, Vec
 from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int, first_lanes, iota
+from graphc.codegen_cpu.map import turned
 from graphc.codegen_cpu.map.lanes import Plan, plan
 from graphc.codegen_cpu.map.phases import PhaseLoops
 from graphc.codegen_cpu.map.sweep import sweep_of
@@ -38,6 +39,8 @@ UNITS = 64  # enough units to share: only so many outer axes are split between t
 
 def emit(kernel: Kernel, target: Target) -> Emitter:
     """The body of the kernel's function, under the kernel ABI."""
+    if (turning := turned.plan(kernel, target)) is not None:
+        return turned.emit(kernel, turning)
     template = Template(kernel, target)
     template.function()
     return template.e

@@ -61,12 +61,14 @@ def conv(
     groups: int = 1,
     batch_groups: int = 1,
     winograd: int = 0,
+    samples: int = -1,
 ) -> Array:
     """Cross-correlation: y[n,o,p] = sum over c, k of xd[n, c, p*stride + k*rhs_dilation] w[o,c,k].
 
     xd is x with lhs_dilation - 1 zeros between elements, then padded by (low, high). Output channel
     o sees the input channels of its group (groups), or the batch rows of its group (batch_groups).
-    `winograd` says how a back end is to compute it, not what.
+    `winograd` says how a back end is to compute it, and `samples` which dimension of x the samples
+    are, if they lie innermost; neither says what.
     """
     low, high = ((0, 0, *(p[side] for p in padding)) for side in (0, 1))
     xd = pad(dilate(x, lhs_dilation), low=low, high=high)
