@@ -28,6 +28,11 @@ PASSES = ("sroa", "simplify_cfg", "instruction_combine", "aggressive_dce")
 # reduction looks for at length is not there, and it is a quarter of what LLVM takes.
 SWITCH = "-disable-lsr"
 
+# Of LLVM's levels for machine code the second schedules once more behind register allocation, and
+# looks longer in places: a tenth of what it takes, and no step is faster for it, as processors
+# reorder by themselves.
+LEVEL = 1
+
 
 class Processor(NamedTuple):
     """What LLVM is told of a processor."""
@@ -47,7 +52,7 @@ def machine_of(processor: Processor) -> llvm.TargetMachine:
     """A fresh TargetMachine."""
     _initialize()
     return llvm.Target.from_triple(processor.triple).create_target_machine(
-        cpu=processor.cpu, features=processor.features, opt=2, reloc="pic", codemodel="small"
+        cpu=processor.cpu, features=processor.features, opt=LEVEL, reloc="pic", codemodel="small"
     )
 
 
