@@ -24,9 +24,15 @@ VERSION = ".".join(map(str, llvm.llvm_version_info))
 # value numbering alone a tenth of all that LLVM takes, for half a percent of the code.
 PASSES = ("sroa", "simplify_cfg", "instruction_combine", "aggressive_dce")
 
-# Loops step by one index that addresses scale, and literals are displacements: what loop strength
-# reduction looks for at length is not there, and it is a quarter of what LLVM takes.
-SWITCH = "-disable-lsr"
+# What is off. Loops step by one index that addresses scale, and literals are displacements: what
+# loop strength reduction looks for at length is not there, and it is a quarter of what LLVM takes.
+# Nor is there anything to sink or split before instructions are chosen: a twentieth.
+SWITCHES = ("-disable-lsr", "-disable-cgp")
+
+# Of LLVM's levels for machine code the second schedules once more behind register allocation, and
+# looks longer in places: a tenth of what it takes, and no step is faster for it, as processors
+# reorder by themselves.
+LEVEL = 1
 
 
 class Processor(NamedTuple):
@@ -47,7 +53,7 @@ def machine_of(processor: Processor) -> llvm.TargetMachine:
     """A fresh TargetMachine."""
     _initialize()
     return llvm.Target.from_triple(processor.triple).create_target_machine(
-        cpu=processor.cpu, features=processor.features, opt=2, reloc="pic", codemodel="small"
+        cpu=processor.cpu, features=processor.features, opt=LEVEL, reloc="pic", codemodel="small"
     )
 
 
@@ -60,11 +66,13 @@ def _shared_machine(processor: Processor) -> llvm.TargetMachine:
 @contextmanager
 def _switched() -> Iterator[None]:
     """LLVM's options are those of the process, which may compile other things, too."""
-    llvm.set_option("", SWITCH)
+    for switch in SWITCHES:
+        llvm.set_option("", switch)
     try:
         yield
     finally:
-        llvm.set_option("", f"{SWITCH}=false")
+        for switch in SWITCHES:
+            llvm.set_option("", f"{switch}=false")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from graphc.frontend.dims import axis_of
 from graphc.frontend.modes import modes
 from graphc.frontend.options import channels_last_rank, contiguous_format
 from graphc.frontend.places import place_of
-from graphc.frontend.views import row_major, strides_along
+from graphc.frontend.views import row_major, strides_after, strides_along
 from graphc.ir.ops import Op
 from graphc.ir.types import Array, Shape, TensorSpec
 
@@ -21,6 +21,38 @@ if TYPE_CHECKING:
     from graphc.frontend.views import Chain
 
 
+class Lying:
+    """How a view lies that has no memory of its own: a step asks at each use of it. Strides are
+    found when they are asked for, as what they ask of extents is a condition of the plan."""
+
+    __slots__ = ("at", "found", "of", "spec", "start", "strides", "types")
+
+    def __init__(
+        self, x: Geometry, at: int, start: Shape | None, types: tuple[TensorSpec, ...]
+    ) -> None:
+        """`start`: strides after `at` of the views, if known; `types`: those before the others."""
+        self.of, self.spec, self.strides = x.views, x.storage.spec, x.storage.strides
+        self.at, self.start, self.types = at, start, types
+        self.found: Shape | None = None
+
+    def holds(self, x: Geometry) -> bool:
+        """Whether this is of x as it is now."""
+        storage = x.storage
+        same = self.of is x.views and self.spec is storage.spec
+        return same and self.strides is storage.strides
+
+    def asked(self) -> Shape:
+        """The strides."""
+        if self.found is None:
+            strides = self.start
+            if strides is None:
+                strides = self.strides or row_major(self.spec.shape)
+            for (op, attrs), before in zip(self.of[self.at :], self.types):
+                strides = strides_after(op, attrs, before.shape, strides) or ()
+            self.found = strides
+        return self.found
+
+
 class Geometry:
     """What a Tensor tells of its memory; in a trace, of that which eager code would have."""
 
@@ -28,6 +60,7 @@ class Geometry:
     array: Array | None
     views: Chain
     _spec: TensorSpec
+    _lying: Lying | None = None  # of a view inside a trace
 
     @property
     def itemsize(self) -> int:
@@ -47,7 +80,7 @@ class Geometry:
         """Strides in elements as memory lies now."""
         array, storage = self.array, self.storage
         if array is None:
-            return strides_along(self.views, storage.spec, storage.strides)
+            return _along(self)
         vague = storage.strides or (self.views and 1 in self._spec.shape)  # to NumPy
         if vague and storage.lies_as_shown():
             return strides_along(self.views, storage.spec, storage.strides)
@@ -87,13 +120,35 @@ class Geometry:
         return (place.address(array) - place.address(base)) // array.itemsize
 
 
+def _along(x: Geometry) -> Shape:
+    """Strides of what has no memory of its own."""
+    known = x._lying
+    if known is None or not known.holds(x):
+        return strides_along(x.views, x.storage.spec, x.storage.strides)
+    return known.asked()
+
+
+def note_view(out: Geometry, x: Geometry) -> None:
+    """`out` is a view of x, one step further, inside a trace: no type is inferred again."""
+    known = x._lying
+    if not x.views:
+        out._lying = Lying(out, 0, None, (x._spec,))
+    elif known is not None and known.holds(x):
+        if known.found is None:
+            out._lying = Lying(out, known.at, known.start, (*known.types, x._spec))
+        else:
+            out._lying = Lying(out, len(x.views), known.found, (x._spec,))
+
+
 def shown_strides(x: Geometry) -> Shape:
     """Strides as eager code sees them, wherever a program keeps the elements; () if row-major."""
     array, storage = x.array, x.storage
     if not storage.strides and (not x.views if array is None else array.flags.c_contiguous):
         return ()
     shape = x._spec.shape
-    if array is None or storage.strides or storage.holders is not None:
+    if array is None:
+        return layouts.shown(shape, _along(x))
+    if storage.strides or storage.holders is not None:
         return layouts.shown(shape, strides_along(x.views, storage.spec, storage.strides))
     return layouts.shown(shape, tuple(s // array.itemsize for s in array.strides))
 

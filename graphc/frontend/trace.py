@@ -19,7 +19,7 @@ import numpy as np
 
 from graphc.errors import DataDependentBranch, GraphcError, Untraceable
 from graphc.frontend import tensor as tensors
-from graphc.frontend.geometry import elementwise_strides, shown_strides
+from graphc.frontend.geometry import elementwise_strides, note_view, shown_strides
 from graphc.frontend.hostvalue import HostValue, Kind
 from graphc.frontend.laid import declared, turned
 from graphc.frontend.layouts import lying
@@ -203,6 +203,7 @@ class Trace:
         if args and isinstance(args[0], Tensor) and tensors.shows_memory(args[0], op, attrs):
             out = tensors.view(args[0], op, attrs, None, value.spec)
             out._value = (self.current[out.storage], value)
+            note_view(out, args[0])
             if out.storage.array is not None:
                 self.shows.setdefault(out.storage, []).append(out)
             return out

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -175,3 +177,23 @@ def test_devices_and_conversions() -> None:
         graphc.set_default_dtype(graphc.float32)
     with pytest.raises(TypeError):
         graphc.set_default_dtype(graphc.int64)
+
+
+def test_zeros_take_no_memory_before_they_are_touched() -> None:
+    """As in PyTorch: an optimizer's slots are cleared by the threads of the first step."""
+    pages = Path("/proc/self/statm")
+    if not pages.exists():
+        pytest.skip("Linux tells what is resident")
+
+    def resident() -> int:
+        return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before = resident()
+    made = [graphc.zeros(4096, 4096), graphc.zeros_like(graphc.empty(4096, 4096))]
+    assert resident() - before < 32 << 20
+    assert not any(x[::512, ::512].any() for x in made)
+
+
+def test_a_negative_zero_keeps_its_sign() -> None:
+    assert np.signbit(graphc.full((3,), -0.0).numpy()).all()
+    assert not np.signbit(graphc.full((3,), 0.0).numpy()).any()

@@ -22,7 +22,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from graphc.codegen_cpu.contract.parts import (
     Runs,
@@ -75,7 +75,29 @@ class Choice:
     fold: int
 
 
-def choices(c: Contraction, target: Target) -> Iterator[Choice]:
+def best_choice(c: Contraction, target: Target) -> Choice | None:
+    """The first of those with the highest rate; None where there is none."""
+    best: Choice | None = None
+    for roles in _roles(c, target):
+        for choice in _tiles(c, target, roles, -1.0 if best is None else best.rate):
+            best = choice
+    return best
+
+
+class _Roles(NamedTuple):
+    """What is chosen before the tile; `factor`: of the rate."""
+
+    how: How
+    scalar: Operand
+    vector: Operand
+    lane: Axis
+    lanes: int
+    rows: list[Axis]
+    fold: int
+    factor: float
+
+
+def _roles(c: Contraction, target: Target) -> Iterator[_Roles]:
     runs = runs_of(c) if c.partials else None
     for vector, scalar in ((c.b, c.a), (c.a, c.b)):
         for lane in c.axes:
@@ -91,9 +113,7 @@ def choices(c: Contraction, target: Target) -> Iterator[Choice]:
             for how in _ways(c, vector, scalar, lane):
                 factor = fold * _overhead(c, how, vector, lane, rows, fold)
                 for lanes in _lanes(c, target, how, scalar, lane):
-                    for rate, vectors, tiled in _tiles(c, target, how, lane, lanes, rows, scalar):
-                        rate *= factor
-                        yield Choice(rate, how, scalar, vector, lane, lanes, vectors, tiled, fold)
+                    yield _Roles(how, scalar, vector, lane, lanes, rows, fold, factor)
 
 
 def _lanes(c: Contraction, target: Target, how: How, scalar: Operand, lane: Axis) -> Iterator[int]:
@@ -151,16 +171,9 @@ def _overhead(
     return multiply / (multiply + extra)
 
 
-def _tiles(
-    c: Contraction,
-    target: Target,
-    how: How,
-    lane: Axis,
-    lanes: int,
-    rows: list[Axis],
-    scalar: Operand,
-) -> Iterator[tuple[float, int, tuple[Rows, ...]]]:
-    """Register tiles that fit: (rate, vectors, rows)."""
+def _tiles(c: Contraction, target: Target, roles: _Roles, least: float) -> Iterator[Choice]:
+    """Register tiles that fit, each with a higher rate than `least` and those before it."""
+    how, scalar, vector, lane, lanes, rows, fold, factor = roles
     narrow = HALF if lanes < target.lanes(c.dtype) else 1.0
     ways = [*((r,) for r in rows), *combinations(rows, 2)] or [()]
     # Of tiles that are as good, the one whose rows share most cache lines comes first.
@@ -180,13 +193,18 @@ def _tiles(
         most = most_rows(target, vectors, wide)
         for pair in pairs:
             for counts in row_counts(pair, most):
+                rate = rate_of(math.prod(counts), vectors, wide)
+                if lane_use * rate * factor <= least:
+                    continue  # as what follows are shares
                 tiled = tuple(Rows(a, n) for a, n in zip(pair, counts) if n > 1)
                 use = lane_use * math.prod(used(a, n) for a, n in zip(pair, counts))
                 use *= FAR ** max(0, len(tiled) - 1)
                 if _is_crowded(scalar, tiled, c.dtype.itemsize):
                     use *= CROWDED
                 use *= shared_out(c, {lane.name: width} | {r.axis.name: r.count for r in tiled})
-                yield use * rate_of(math.prod(counts), vectors, wide), vectors, tiled
+                if (rate := use * rate * factor) > least:
+                    least = rate
+                    yield Choice(rate, how, scalar, vector, lane, lanes, vectors, tiled, fold)
 
 
 def _apart(c: Contraction, scalar: Operand, axis: Axis) -> int:

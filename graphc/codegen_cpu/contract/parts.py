@@ -106,7 +106,7 @@ def _blocks(axis: Axis, most: int) -> list[int]:
     extent = axis.extent
     if isinstance(extent, str):
         return [n for n in (1, 2, 4, 6, 8, 12, 14, 24) if n <= most]
-    return sorted({-(-extent // k) for k in range(-(-extent // most), extent + 1)})
+    return [n for n in range(1, most + 1) if -(-extent // -(-extent // n)) == n]
 
 
 def used(axis: Axis, count: int) -> float:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from graphc.codegen_cpu.contract.choice import Choice, How, Rows, choices, panel_fits, row_axes
+from graphc.codegen_cpu.contract.choice import Choice, How, Rows, best_choice, panel_fits, row_axes
 from graphc.codegen_cpu.contract.parts import (
     UNKNOWN,
     Runs,
@@ -144,7 +144,7 @@ def plan(kernel: Kernel, target: Target) -> Plan | None:
         return None
     if c.partials and runs_of(c) is None:
         return None
-    best = max(choices(c, target), key=lambda choice: choice.rate, default=None)
+    best = best_choice(c, target)
     if best is None:
         return None
     chosen = _finish(c, best, target)

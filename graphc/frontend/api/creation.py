@@ -256,6 +256,8 @@ def filled(value: Any, shape: Shape, dtype: DType) -> Tensor:
         return modes.trace.constant(value, spec)
     if modes.place is not None:
         return device_ops.filled(modes.place, value, spec)
+    if value == 0 and math.copysign(1, value) > 0:  # the system clears pages once they are touched
+        return tensors.fresh(np.zeros(shape, dtype.numpy), spec)
     return tensors.fresh(np.full(shape, value, dtype.numpy), spec)
 
 
