@@ -201,7 +201,7 @@ def _gather(orders: Orders, v: Value) -> Shape:
     """As the table: the numbers' dimensions stand where the axis does that they choose from."""
     table, index = v.args
     axis, rank = v.attrs["axis"], len(index.shape)
-    there = {k: (k + rank - 1 if k > axis else k,) for k in identity(table)}
+    there: dict[int, Shape] = {k: (k + rank - 1 if k > axis else k,) for k in identity(table)}
     there[axis] = tuple(range(axis, axis + rank))
     return tuple(n for k in orders(table) for n in there[k])
 
