@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import add
 from typing import NamedTuple
 
 from graphc.ir import sugar as P
@@ -318,8 +319,8 @@ def _zeros(conv: Value, k: int) -> float:
 
 
 def base_of(conv: Value, halo: Sequence[bool]) -> Reading:
-    """The value under transposes and cuts that the convolution reads; `halo`: with its padding
-    along those places."""
+    """The value under transposes, cuts and zeros around it that the convolution reads; `halo`: with
+    its padding along those places."""
     v = conv.args[0]
     perm = identity(v)
     padding = list(zip(conv.attrs["padding"], halo, strict=True))
@@ -339,10 +340,25 @@ def base_of(conv: Value, halo: Sequence[bool]) -> Reading:
                 break  # zeros stand where the base has data
             low = tuple(p - c for p, c in zip(low, start))
             high = tuple(p - c for p, c in zip(high, behind))
+        elif any(halo) and _pads_places(v, perm):
+            low, high = (
+                tuple(map(add, side, v.attrs[k])) for side, k in ((low, "low"), (high, "high"))
+            )
         else:
             break
         v = u
     return Reading(v, perm, low, high)
+
+
+def _pads_places(v: Value, perm: Shape) -> bool:
+    """Whether `v` is zeros around the places of an image, as a causal convolution's are written:
+    no other padding than a convolution's own."""
+    if v.op is None or v.op.name != "pad" or v.attrs["value"] != 0:
+        return False
+    sides = v.attrs["low"], v.attrs["high"]
+    return not any(is_unknown(n) for side in sides for n in side) and not any(
+        side[k] for side in sides for k in perm[:2]
+    )
 
 
 def _widest_padding(graph: Graph, profile: Profile) -> dict[Value, Widths]:

@@ -200,6 +200,24 @@ def _conv(orders: Orders, v: Value) -> Shape:
     return (0, *range(2, len(v.shape)), 1)
 
 
+def _gather(orders: Orders, v: Value) -> Shape:
+    """As the table: the numbers' dimensions stand where the axis does that they choose from."""
+    table, index = v.args
+    axis, rank = v.attrs["axis"], len(index.shape)
+    there: dict[int, Shape] = {k: (k + rank - 1 if k > axis else k,) for k in identity(table)}
+    there[axis] = tuple(range(axis, axis + rank))
+    return tuple(n for k in orders(table) for n in there[k])
+
+
+def _scatter_add(orders: Orders, v: Value) -> Shape:
+    """As what is added: the axis stands where the first of its numbers' dimensions does."""
+    x, index = v.args
+    axis, rank = v.attrs["axis"], len(index.shape)
+    last = axis + rank - 1
+    there = {k: axis if axis <= k <= last else k - (rank - 1) * (k > last) for k in identity(x)}
+    return tuple(dict.fromkeys([*(there[k] for k in orders(x)), axis]))
+
+
 RULES: dict[str, Callable[[Orders, Value], Shape]] = {
     "transpose": _transpose,
     "expand": _same,
@@ -210,6 +228,9 @@ RULES: dict[str, Callable[[Orders, Value], Shape]] = {
     "reshape": _reshape,
     "contiguous": _contiguous,
     "take_along": _same,
+    "put_along": _same,
+    "gather": _gather,
+    "scatter_add": _scatter_add,
     "assemble": _elementwise,
     "conv": _conv,
 }

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 import graphc
 from graphc import Tensor
+from graphc.ir.kernel import Load
 from graphc.passes.layout import bufferize, layout
+from graphc.passes.pipeline import compile_graph
 from graphc.passes.profile import Profile
-from tests.passes.texts import assert_becomes
+from tests.passes.texts import assert_becomes, graph
 from tests.targets import CPU
 
 GUARDED = dataclasses.replace(CPU, stored_halo=False, weight_order=("out", "window", "in"))
@@ -283,3 +287,101 @@ graph(%x: f32[2,3]) {
 )
 def test_each_output_has_a_buffer_of_its_own(before: str, after: str) -> None:
     assert_becomes(bufferize, before, after)
+
+
+# ---- zeros that the user writes around an image -------------------------------------------------
+
+CAUSAL = """
+graph(%x: f32[2,16,40], %g: f32[2,16,40], state %w: f32[16,16,3]) {
+  %0: f32[2,16,40] = contiguous %x {order=(0,2,1)}
+  %1: f32[2,16,44] = pad %0 {low=(0,0,4) high=(0,0,0) value=0.0}
+  %2: f32[2,16,40] = conv %1 %w {stride=(1,) padding=((0,0),) lhs_dilation=(1,) rhs_dilation=(2,)}
+  %3: f32[16,2,44] = transpose %1 {perm=(1,0,2)}
+  %4: f32[2,16,40] = contiguous %g {order=(0,2,1)}
+  %5: f32[16,2,40] = transpose %4 {perm=(1,0,2)}
+  %6: f32[16,16,3] = conv %3 %5 {stride=(2,) padding=((0,0),) lhs_dilation=(1,) rhs_dilation=(1,)}
+  return %2, %6
+}"""
+CAUSAL_STORED = """
+graph(%x: f32[2,16,40], %g: f32[2,16,40], state %w: f32[16,16,3] order (2,1,0)) {
+  %0: f32[2,16,40] = contiguous %x {order=(0,2,1)}
+  %7: f32[2,16,44] = pad %0 {low=(0,0,4) high=(0,0,0) value=0.0}
+  %4: f32[2,16,40] = contiguous %g {order=(0,2,1)}
+  %5: f32[16,2,40] = transpose %4 {perm=(1,0,2)}
+  %8: f32[2,16,44] = contiguous %7 {order=(0,2,1)}
+  %2: f32[2,16,40] = conv %8 %w {stride=(1,) padding=((0,0),) lhs_dilation=(1,) rhs_dilation=(2,)}
+  %9: f32[16,2,44] = transpose %8 {perm=(1,0,2)}
+  %6: f32[16,16,3] = conv %9 %5 {stride=(2,) padding=((0,0),) lhs_dilation=(1,) rhs_dilation=(1,)}
+  return %2, %6
+}"""
+
+
+def test_zeros_written_around_an_image_are_stored_as_padding_is() -> None:
+    assert_becomes(layout, CAUSAL, CAUSAL_STORED)
+
+
+def test_a_gradient_of_what_was_padded_by_hand_reads_without_guards() -> None:
+    """With them it was no contraction in tiles, where its sum over places is long."""
+    wide = CAUSAL.replace("[2,16,4", "[99,16,10").replace("[16,2,4", "[16,99,10")
+    program = compile_graph(graph(wide), CPU).program
+    products = [k for k in program.kernels() if k.kind == "contract"]
+    assert len(products) == 2
+    loads = [s for k in products for s in k.statements() if isinstance(s, Load)]
+    assert len(loads) == 4 and not any(s.guards for s in loads)
+
+
+def padded_by_hand(attrs: str, channels: int, places: int, order: str) -> str:
+    return f"""
+graph(%x: f32[2,16,40], state %w: f32[16,{channels},3]{order}) {{
+  %0: f32[2,16,40] = contiguous %x {{order=(0,2,1)}}
+  %1: f32[2,{channels},{places}] = pad %0 {{{attrs}}}
+  %2: f32[2,16,{places - 2}] = conv %1 %w {{stride=(1,) padding=((0,0),) lhs_dilation=(1,) \
+rhs_dilation=(1,)}}
+  return %2
+}}"""
+
+
+@pytest.mark.parametrize(
+    ("attrs", "channels", "places"),
+    [
+        ("low=(0,0,4) high=(0,0,0) value=1.0", 16, 44),
+        ("low=(0,0,0) high=(0,4,0) value=0.0", 20, 40),
+    ],
+    ids=["ones", "channels"],
+)
+def test_other_padding_is_no_convolutions_own(attrs: str, channels: int, places: int) -> None:
+    """x itself is stored neither within ones nor with more channels, over which others step."""
+    before, after = (
+        padded_by_hand(attrs, channels, places, order) for order in ("", " order (2,1,0)")
+    )
+    assert_becomes(layout, before, after)
+
+
+@pytest.mark.parametrize(
+    ("pad", "conv", "shape"),
+    [
+        (graphc.nn.ZeroPad1d((4, 0)), partial(graphc.nn.Conv1d, 16, 16, 3, dilation=2), (40,)),
+        (graphc.nn.ZeroPad2d((0, 1, 0, 1)), partial(graphc.nn.Conv2d, 16, 8, 3, 2), (8, 6)),
+        (graphc.nn.ZeroPad2d((2, -1, 1, 0)), partial(graphc.nn.Conv2d, 16, 8, 3, 1, 1), (8, 6)),
+    ],
+    ids=["causal", "strided", "cut"],
+)
+def test_gradients_of_what_was_padded_by_hand(
+    pad: graphc.nn.Module, conv: Callable[[], graphc.nn.Module], shape: tuple[int, ...]
+) -> None:
+    """Behind a layer whose kernel may write into the zeros, and another reader of it."""
+    kind = graphc.nn.Conv2d if len(shape) == 2 else graphc.nn.Conv1d
+    first, last = kind(16, 16, 1), conv()
+    net = graphc.nn.ModuleList([first, last])
+
+    def gradients(x: Tensor) -> tuple[Tensor, ...]:
+        y = first(x).relu()
+        return graphc.autograd.grad(
+            last(pad(y)).sin().sum() + y.square().sum(), [*net.parameters()]
+        )
+
+    x = graphc.randn(3, 16, *shape, generator=graphc.Generator().manual_seed(0))
+    got = graphc.compile(gradients)(x)
+    net.double()
+    for a, b in zip(got, gradients(x.double()), strict=True):
+        assert (a.double() - b).abs().max() <= 1e-5 * b.abs().max()
