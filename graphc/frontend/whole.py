@@ -30,13 +30,13 @@ from graphc.frontend.eager.arrays import row_major
 from graphc.frontend.eager.lines import Lines, root, shows
 from graphc.frontend.fused import as_one, attentions
 from graphc.frontend.geometry import shown_strides
-from graphc.frontend.modes import draw, enable_grad, get_default_dtype, modes, set_grad_enabled
+from graphc.frontend.modes import draw, get_default_dtype, modes, set_grad_enabled
 from graphc.frontend.switches import get_float32_matmul_precision
 from graphc.frontend.tape import (
     OpNode,
     attach,
     edge_of,
-    record_rule,
+    pulled_again,
     saving,
 )
 from graphc.frontend.tensor import Tensor, fresh
@@ -361,31 +361,12 @@ class Whole(OpNode):
         g = cotangents[0]
         count = len(self.edges)
         if modes.grad or modes.trace is not None or g.array is None or watched():
-            return self._again(g, [self._unpack(x) for x in operands[:count]])
+            xs = [self._unpack(x) for x in operands[:count]]
+            return pulled_again(lambda *leaves: [plan.as_written(leaves)], xs, self.edges, [g])
         read = [self._unpack(operands[k]).array for k in plan.reads]
         if plan.reads_output:
             read.append(self._unpack(self.output).array)
         return plan.pulled(g, [*read, *operands[count:]])
-
-    def _again(self, g: Tensor, xs: list[Tensor]) -> Cotangents:
-        """By the function as written, so that the cotangents have derivatives of their own."""
-        recorded = modes.grad
-        leaves: list[Tensor] = []
-        with enable_grad():
-            for x, edge in zip(xs, self.edges):
-                before: Tensor = x.alias()
-                leaf: Tensor = x.alias()
-                if edge is not None:
-                    before.set_history(*edge)
-                    record_rule("alias", (leaf,), (before,), lambda gs: gs)
-                leaves.append(leaf)
-            start = edge_of(self.plan.as_written(leaves))
-            assert start is not None, "an operand requires grad"
-        ends = [None if e is None else edge_of(x) for x, e in zip(leaves, self.edges)]
-        known = [e for e in ends if e is not None]
-        with set_grad_enabled(recorded):
-            found = backpropagate([(start, g)], wanted=known, everything=False, keep=recorded)
-        return [None if e is None else found.get(e) for e in ends]
 
     def saves(self) -> bool:
         plan = self.plan
