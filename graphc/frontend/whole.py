@@ -55,16 +55,17 @@ PLAIN = frozenset({int, float, bool, str, DType})
 _plans: dict[Hashable, Plan | None] = {}
 
 
-def whole(name: str, laid: bool = False, rows: bool = False) -> Callable[[F], F]:
+def whole(name: str, laid: bool = False, rows: bool = False, most: int = 0) -> Callable[[F], F]:
     """Mark a pure function; its node on the tape is called `name`. `laid`: it may be given operands
     that lie in any order, or in one memory, for what it computes of them are products first, which
     lie row by row. `rows`: eager code copies operands that do not lie row by row first, as PyTorch
-    does where the result does."""
+    does where the result does. `most`: first operands of more elements than that are left to the
+    function as it is written, whose gradients are views."""
 
     def mark(function: F) -> F:
         @wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:
-            if modes.trace is not None:
+            if modes.trace is not None or (most and _exceeds(args, most)):
                 return function(*args, **kwargs)
             if rows:
                 args = tuple(map(_by_rows, args))
@@ -76,6 +77,10 @@ def whole(name: str, laid: bool = False, rows: bool = False) -> Callable[[F], F]
         return cast(F, inside)
 
     return mark
+
+
+def _exceeds(args: Sequence[Any], most: int) -> bool:
+    return bool(args) and isinstance(args[0], Tensor) and args[0]._spec.numel > most
 
 
 def _by_rows(x: Any) -> Any:
