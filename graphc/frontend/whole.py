@@ -49,6 +49,7 @@ from graphc.passes.autodiff import Cotangents, Edge, already_freed, backpropagat
 F = TypeVar("F", bound=Callable[..., Any])
 
 KEPT = 2048  # plans; then all are made again
+FEW = 1 << 14  # elements up to which a gradient may be made instead of repeated
 CONTIGUOUS = OPS["contiguous"]
 PLAIN = frozenset({int, float, bool, str, DType})
 
@@ -59,13 +60,13 @@ def whole(name: str, laid: bool = False, rows: bool = False, most: int = 0) -> C
     """Mark a pure function; its node on the tape is called `name`. `laid`: it may be given operands
     that lie in any order, or in one memory, for what it computes of them are products first, which
     lie row by row. `rows`: eager code copies operands that do not lie row by row first, as PyTorch
-    does where the result does. `most`: first operands of more elements than that are left to the
-    function as it is written, whose gradients are views."""
+    does where the result does. `few`: first operands of many elements are left to the function as it
+    is written, whose gradients repeat a number."""
 
     def mark(function: F) -> F:
         @wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:
-            if modes.trace is not None or (most and _exceeds(args, most)):
+            if modes.trace is not None or (few and _has_many(args)):
                 return function(*args, **kwargs)
             if rows:
                 args = tuple(map(_by_rows, args))
@@ -79,8 +80,8 @@ def whole(name: str, laid: bool = False, rows: bool = False, most: int = 0) -> C
     return mark
 
 
-def _exceeds(args: Sequence[Any], most: int) -> bool:
-    return bool(args) and isinstance(args[0], Tensor) and args[0]._spec.numel > most
+def _has_many(args: Sequence[Any]) -> bool:
+    return bool(args) and isinstance(args[0], Tensor) and args[0]._spec.numel > FEW
 
 
 def _by_rows(x: Any) -> Any:

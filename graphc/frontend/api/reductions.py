@@ -51,9 +51,6 @@ __all__ = [
 ]
 
 
-SMALL = 1 << 14  # elements up to which the gradient of a mean may be made instead of repeated
-
-
 def _keep(y: Tensor, axes: Shape, rank: int, keepdim: bool) -> Tensor:
     return P.unsqueeze(y, axes, rank) if keepdim and axes else y
 
@@ -99,7 +96,7 @@ def prod(
 
 
 @public(method=True, out=True)
-@one_list("mean", most=SMALL)
+@one_list("mean", few=True)
 def mean(
     input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
