@@ -56,12 +56,12 @@ PLAIN = frozenset({int, float, bool, str, DType})
 _plans: dict[Hashable, Plan | None] = {}
 
 
-def whole(name: str, laid: bool = False, rows: bool = False, most: int = 0) -> Callable[[F], F]:
+def whole(name: str, laid: bool = False, rows: bool = False, few: bool = False) -> Callable[[F], F]:
     """Mark a pure function; its node on the tape is called `name`. `laid`: it may be given operands
     that lie in any order, or in one memory, for what it computes of them are products first, which
     lie row by row. `rows`: eager code copies operands that do not lie row by row first, as PyTorch
-    does where the result does. `few`: first operands of many elements are left to the function as it
-    is written, whose gradients repeat a number."""
+    does where the result does. `few`: first operands of many elements are left to the function as
+    it is written, whose gradients repeat a number."""
 
     def mark(function: F) -> F:
         @wraps(function)
