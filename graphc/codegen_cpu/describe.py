@@ -81,8 +81,6 @@ def _loops(kernel: Kernel, p: lanes.Plan) -> Iterator[tuple[str, object]]:
             "written out within them",
             ", ".join(_axis(a) for a in kernel.axes if a.name in p.within),
         )
-    if p.crossed:
-        yield "in squares with them", p.crossed
     for k, phase in enumerate(kernel.phases):
         if phase.axes:
             axes = ", ".join(map(_axis, phase.axes))

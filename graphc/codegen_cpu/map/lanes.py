@@ -15,7 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from graphc.codegen_cpu.map.crossed import crossed_axis
 from graphc.codegen_cpu.target import Target
 from graphc.codegen_cpu.weave import axis_beside, woven_axis
 from graphc.ir.kernel import (
@@ -35,7 +34,6 @@ from graphc.ir.ops import OPS
 
 UNKNOWN = 64  # a symbolic extent, when costs are compared
 BODY = 64  # statements (by weight) that unrolled copies of a body may have
-SQUARE = 256  # likewise, of a square
 HEAVY = 12  # weight of a body that takes longer than an addition: a second chain gains nothing
 CHAINS = 8  # accumulators that keep two adders of latency four busy
 GATHER = 1.5  # cost of one element of a gather or scatter, in vector loads
@@ -56,9 +54,6 @@ class Plan:
     unroll: tuple[int, ...]  # of each phase's innermost loop
     within: tuple[str, ...] = ()  # axes that are written out within the lane axis
     woven: str = ""  # the last of those, if its vectors are woven before they are stored
-    crossed: str = (
-        ""  # the axis that makes squares with the lane axis, turned after they are loaded
-    )
 
     def lane_of(self, phase: int) -> str:
         return self.lane or self.phase_lanes[phase]
@@ -171,9 +166,6 @@ def plan(kernel: Kernel, target: Target) -> Plan:
     if woven and _body_weight(kernel.phases[0]) * extent(u.extents[woven]) > BODY:
         woven = ""
     within = _within(kernel, lane, u, woven)
-    crossed = crossed_axis(kernel, lane, lanes, u)
-    if crossed and not within and _body_weight(kernel.phases[0]) * lanes <= SQUARE:
-        return Plan(lane, ("",), lanes, 1, unroll, crossed=crossed)
     return Plan(lane, ("",) * len(kernel.phases), lanes, copies, unroll, within, woven)
 
 

@@ -3,7 +3,7 @@
     prologue: buffers, sizes, scalars
     this thread's contiguous range of units (outer points, or blocks of the lane axis)
       for each outer axis: for each block of the lane axis: full vectors, then a masked tail
-        at each point within those lanes, written out, or in squares of a crossed axis
+        at each point within those lanes, written out
           for each phase: its loops, unrolled with an accumulator each, merged by a fixed tree
 
 A statement is emitted in the outermost loop that knows all it depends on. Sums are cascaded: a
@@ -13,7 +13,7 @@ sum has depends on extents and the target only; threads choose who runs a unit, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -23,7 +23,6 @@ from typing import NamedTuple
 from graphc.codegen_cpu.emitter import Emitter, Vec
 from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int, first_lanes, iota
-from graphc.codegen_cpu.map.crossed import Crossing
 from graphc.codegen_cpu.map.lanes import Plan, plan
 from graphc.codegen_cpu.map.phases import PhaseLoops
 from graphc.codegen_cpu.map.sweep import sweep_of
@@ -63,11 +62,10 @@ class Template:
         self.uses: Uses = uses(kernel)
         self.plan: Plan = plan(kernel, target)
         lane = self.plan.lane
-        within, crossed = self.plan.within, self.plan.crossed
-        apart = {lane, crossed, *within}
-        self.outer = [a for a in kernel.axes if a.name not in apart]
+        within = self.plan.within
+        self.outer = [a for a in kernel.axes if a.name != lane and a.name not in within]
         self.lane_axis = next((a for a in kernel.axes if a.name == lane), None)
-        self.within = [a for a in kernel.axes if a.name in within or a.name == crossed]
+        self.within = [a for a in kernel.axes if a.name in within]
         self.parallel = self.outer + ([self.lane_axis] if self.lane_axis else []) + self.within
         self.phase_axes = [self._ordered(p) for p in range(len(kernel.phases))]
         self.depths = self._depths()
@@ -77,7 +75,6 @@ class Template:
         self.evaluator = Statements(self.frame, kernel, self.uses)
         self.values: Values = dict(self.frame.arguments)
         self.sweep = sweep_of(self)
-        self.crossing = Crossing(self, crossed) if crossed else None
 
     def _ordered(self, p: int) -> list[Axis]:
         """The axes of a phase, the one across lanes innermost."""
@@ -124,18 +121,14 @@ class Template:
             for at in accesses(s):
                 self.frame.offset(at, point.index)
 
-    def statements(
-        self, p: int, depth: int, point: Point, but: type = Reduce, known: Container[str] = ()
-    ) -> None:
-        """The statements of a phase that belong `depth` loops deep, in order, but those of a kind
-        and what is `known`; reductions are the loops'."""
+    def statements(self, p: int, depth: int, point: Point, but: type = Reduce) -> None:
+        """The statements of a phase that belong `depth` loops deep, in order, but those of a kind;
+        reductions are the loops'."""
         phase = self.kernel.phases[p]
         hoisted = bool(phase.axes) and depth < len(self.parallel) + len(phase.axes)
         point = replace(point, live=self._nonempty(phase) if hoisted else "")
         for s, d in zip(phase.body, self.depths[p], strict=True):
-            if isinstance(s, (Reduce, Dot, but)) or (isinstance(s, Load) and s.name in known):
-                continue
-            if d == depth:
+            if d == depth and not isinstance(s, (Reduce, Dot, but)):
                 self.evaluator.run(s, point, self.values)
 
     def _nonempty(self, phase: Phase) -> str:
@@ -156,7 +149,7 @@ class Template:
 
     # ---- threads -------------------------------------------------------------------------------
 
-    def blocks(self) -> Int:
+    def _blocks(self) -> Int:
         """Blocks of the lane axis, the last perhaps partial."""
         assert self.lane_axis is not None
         return self.frame.ceil_div(self.frame.size(self.lane_axis.extent), self.span)
@@ -176,7 +169,7 @@ class Template:
             extents.append(self.frame.size(axis.extent))
             units *= axis.extent if isinstance(axis.extent, int) else 1
         if self.lane_axis and units < UNITS:
-            extents.append(self._extent(len(self.outer)))
+            extents.append(self._blocks())
         return extents
 
     def _share(self) -> Share:
@@ -236,12 +229,10 @@ class Template:
             start = f.select(ends[0], share.first[level], 0)
             stop = f.select(ends[1], f.add(share.last[level], 1), stop)
         if level == len(self.outer):
-            if self.sweep is not None:
-                self.sweep.run(start, stop, point)
-            elif self.crossing is not None:
-                self.crossing.run(start, stop, point)
-            else:
+            if self.sweep is None:
                 self.lane_blocks(start, stop, point, self._phases)
+            else:
+                self.sweep.run(start, stop, point)
             return
         with self.loop(start, stop) as index:
             inside = point.at(self.outer[level].name, index)
@@ -254,9 +245,7 @@ class Template:
     def _extent(self, level: int) -> Int:
         if level < len(self.outer):
             return self.frame.size(self.outer[level].extent)
-        if self.crossing is not None:
-            return self.crossing.blocks()
-        return self.blocks() if self.lane_axis else 1
+        return self._blocks() if self.lane_axis else 1
 
     def lane_blocks(self, start: Int, stop: Int, point: Point, visit: Visit) -> None:
         """The blocks [start, stop) of the lane axis: full ones, then the masked tail."""
@@ -265,7 +254,7 @@ class Template:
             return
         f, span = self.frame, self.span
         n = f.size(self.lane_axis.extent)
-        if self.crossing is None and self.masks_all(n, self.plan.copies):
+        if self.masks_all(n, self.plan.copies):
             past, mixed = f.least(f.mul(stop, span), n), replace(point, mixed=True)
             with self.loop(f.mul(start, span), past, span) as index:
                 self._lane_point([(index, self.rest_mask(index, n))], mixed, visit)
@@ -331,10 +320,6 @@ class Template:
     def _lane_point(self, vectors: Lanes, point: Point, visit: Visit) -> None:
         assert self.lane_axis is not None
         inside = point.across(self.lane_axis.name, self.plan.lanes, vectors)
-        if self.crossing is not None:
-            self._enter_level(len(self.parallel) - 1, inside)
-            visit(inside)
-            return
         self._within(self.within, inside, visit)
 
     def _within(self, axes: list[Axis], point: Point, visit: Visit) -> None:
@@ -383,12 +368,6 @@ class Template:
         n = self.frame.size(self.uses.extents[self.plan.lane])
         for s, rows in zip(stores, kept, strict=True):
             self.evaluator.store_woven(s, point.at(axis.name, 0), rows, n)
-
-    def elements(self, point: Point, known: Container[str] = ()) -> None:
-        """At a point of all axes of an elementwise kernel, whose loads may be `known`."""
-        depth = len(self.parallel)
-        self._enter_level(depth, point)
-        self.statements(0, depth, point, known=known)
 
     def _phases(self, point: Point) -> None:
         """All phases at one point (or block of points) of the parallel axes."""
