@@ -39,8 +39,6 @@ class Call(NamedTuple):
 class Native(Protocol):
     """A compiled program whose state is what it rewrites (`step/native.py`)."""
 
-    orders: Sequence[Sequence[int]]
-
     def bind_state(self, pointers: Sequence[int]) -> None: ...
     def run(
         self, args: Sequence[int], outs: Sequence[int] = (), scalars: Sequence[Scalar] = ()
@@ -160,10 +158,11 @@ class Replacing:
             shared = mapped(rates, lambda r: stand_in("scalar", number) if _is_number(r) else r)
             for call in calls:
                 line = TensorSpec(number.dtype, (call.p._spec.numel,))
-                old = mapped(
-                    (call.p, call.slots),
-                    lambda x, line=line: None if x is None else stand_in("state", line),
-                )
+
+                def old_one(x: Any, line: TensorSpec = line) -> Tensor | None:
+                    return None if x is None else stand_in("state", line)
+
+                old = mapped((call.p, call.slots), old_one)
                 new = self._rule(old[0], stand_in("arg", line), old[1], shared)
                 pairs = zip(leaves(old), leaves(new), strict=True)
                 for was, now in ((a, b) for a, b in pairs if a is not None):

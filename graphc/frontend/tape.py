@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import AutogradError, user_location
-from graphc.frontend.modes import modes, no_grad
+from graphc.frontend.modes import enable_grad, modes, no_grad, set_grad_enabled
 from graphc.frontend.views import Chain, types_along
 from graphc.ir.graph import Where
 from graphc.ir.ops import Attrs, Op
@@ -24,6 +24,7 @@ from graphc.passes.autodiff import (
     Node,
     Typed,
     already_freed,
+    backpropagate,
     differentiable,
     needs,
     next_number,
@@ -266,6 +267,35 @@ def stepwise(out: Tensor, x: Tensor) -> Tensor:
     out = out.detach()
     record_rule("step", (out,), (before, x), lambda gs: (gs[0], gs[0].full(0.0, spec)))
     return out
+
+
+def pulled_again(
+    function: Callable[..., Sequence[Tensor]],
+    xs: Sequence[Tensor],
+    edges: Sequence[Edge | None],
+    gs: Sequence[Any],
+) -> Cotangents:
+    """The cotangents of `xs`, from those of what `function` gives of them, by the function itself:
+    one operation at a time, of operands with their history, so that the cotangents have derivatives
+    of their own."""
+    recorded = modes.grad
+    leaves: list[Tensor] = []
+    with enable_grad():
+        for x, edge in zip(xs, edges, strict=True):
+            before: Tensor = x.alias()
+            leaf: Tensor = x.alias()
+            if edge is not None:
+                before.set_history(*edge)
+                record_rule("alias", (leaf,), (before,), lambda gs: gs)
+            leaves.append(leaf)
+        outs = function(*leaves)
+    starts = zip(outs, gs, strict=True)
+    roots = [(e, g) for x, g in starts if g is not None and (e := edge_of(x)) is not None]
+    ends = [None if e is None else edge_of(x) for x, e in zip(leaves, edges)]
+    known = [e for e in ends if e is not None]
+    with set_grad_enabled(recorded):
+        found = backpropagate(roots, wanted=known, everything=False, keep=recorded)
+    return [None if e is None else found.get(e) for e in ends]
 
 
 def attach(out: Tensor, node: Node, slot: int = 0) -> None:

@@ -75,6 +75,17 @@ def update(rule: F, wide: bool = False) -> F:
     return cast(F, inside)
 
 
+def as_calls(function: F) -> F:
+    """Mark a function like a rule, which a trace is to see as it is written."""
+    listed = update(function)
+
+    @wraps(function)
+    def inside(*args: Any) -> Any:
+        return function(*args) if modes.trace is not None else listed(*args)
+
+    return cast(F, inside)
+
+
 def _made(rule: Callable[..., Any], args: tuple[Any, ...], of_numbers: DType | None) -> Plan | None:
     known = (x._spec.dtype for x in leaves(args) if isinstance(x, Tensor))
     dtype: DType = of_numbers or next(known)

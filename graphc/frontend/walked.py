@@ -19,8 +19,8 @@ from graphc.frontend.eager.contractions import dot
 from graphc.frontend.eager.lines import Lines
 from graphc.frontend.eager.pool import POOL
 from graphc.frontend.eager.sums import reduce_sum
-from graphc.frontend.modes import enable_grad, modes, set_grad_enabled
-from graphc.frontend.tape import OpNode, attach, edge_of, record_rule
+from graphc.frontend.modes import modes, set_grad_enabled
+from graphc.frontend.tape import OpNode, attach, edge_of, pulled_again
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.frontend.trace import Trace
 from graphc.frontend.whole import frontier, watched
@@ -209,7 +209,7 @@ class Walked(OpNode):
         xs = [self._unpack(x) for x in saved]
         plain = all(g is None or g.array is not None for g in cotangents)
         if modes.grad or modes.trace is not None or watched() or not plain:
-            return self._again(cotangents, xs, layer)
+            return pulled_again(self._stepwise(layer), xs, self.edges, cotangents)
         dys, *dstates = (None if g is None else row_major(g.array) for g in cotangents)
         states = [x.array for x in xs[1 : 1 + layer.states]]
         given = [np.zeros_like(s) if d is None else d for s, d in zip(states, dstates)]
@@ -219,25 +219,13 @@ class Walked(OpNode):
             for e, d, x in zip(self.edges, made, xs)
         ]
 
-    def _again(self, gs: list[Any], xs: list[Tensor], layer: Layer) -> Cotangents:
-        """Step by step, so that the cotangents have derivatives of their own."""
-        recorded = modes.grad
-        leaves: list[Tensor] = []
-        with enable_grad():
-            for x, edge in zip(xs, self.edges):
-                before: Tensor = x.alias()
-                leaf: Tensor = x.alias()
-                if edge is not None:
-                    before.set_history(*edge)
-                    record_rule("alias", (leaf,), (before,), lambda gs: gs)
-                leaves.append(leaf)
-            first, *rest = leaves
-            state, (weight, *bias) = tuple(rest[: layer.states]), rest[layer.states :]
+    def _stepwise(self, layer: Layer) -> Callable[..., Sequence[Tensor]]:
+        """The layer as it is written, of its operands."""
+
+        def steps(first: Tensor, *rest: Tensor) -> Sequence[Tensor]:
+            state, (weight, *bias) = rest[: layer.states], rest[layer.states :]
             reverse = layer.order.step < 0
             ys, last = self.written(first, state, weight, bias[0] if bias else None, reverse)
-        roots = [(e, g) for x, g in zip((ys, *last), gs) if g is not None and (e := edge_of(x))]
-        ends = [None if e is None else edge_of(x) for x, e in zip(leaves, self.edges)]
-        known = [e for e in ends if e is not None]
-        with set_grad_enabled(recorded):
-            found = backpropagate(roots, wanted=known, everything=False, keep=recorded)
-        return [None if e is None else found.get(e) for e in ends]
+            return [ys, *last]
+
+        return steps

@@ -30,13 +30,13 @@ from graphc.frontend.eager.arrays import row_major
 from graphc.frontend.eager.lines import Lines, root, shows
 from graphc.frontend.fused import as_one, attentions
 from graphc.frontend.geometry import shown_strides
-from graphc.frontend.modes import draw, enable_grad, get_default_dtype, modes, set_grad_enabled
+from graphc.frontend.modes import draw, get_default_dtype, modes, set_grad_enabled
 from graphc.frontend.switches import get_float32_matmul_precision
 from graphc.frontend.tape import (
     OpNode,
     attach,
     edge_of,
-    record_rule,
+    pulled_again,
     saving,
 )
 from graphc.frontend.tensor import Tensor, fresh
@@ -49,22 +49,24 @@ from graphc.passes.autodiff import Cotangents, Edge, already_freed, backpropagat
 F = TypeVar("F", bound=Callable[..., Any])
 
 KEPT = 2048  # plans; then all are made again
+FEW = 1 << 14  # elements up to which a gradient may be made instead of repeated
 CONTIGUOUS = OPS["contiguous"]
 PLAIN = frozenset({int, float, bool, str, DType})
 
 _plans: dict[Hashable, Plan | None] = {}
 
 
-def whole(name: str, laid: bool = False, rows: bool = False) -> Callable[[F], F]:
+def whole(name: str, laid: bool = False, rows: bool = False, few: bool = False) -> Callable[[F], F]:
     """Mark a pure function; its node on the tape is called `name`. `laid`: it may be given operands
     that lie in any order, or in one memory, for what it computes of them are products first, which
     lie row by row. `rows`: eager code copies operands that do not lie row by row first, as PyTorch
-    does where the result does."""
+    does where the result does. `few`: first operands of many elements are left to the function as
+    it is written, whose gradients repeat a number."""
 
     def mark(function: F) -> F:
         @wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:
-            if modes.trace is not None:
+            if modes.trace is not None or (few and _has_many(args)):
                 return function(*args, **kwargs)
             if rows:
                 args = tuple(map(_by_rows, args))
@@ -76,6 +78,10 @@ def whole(name: str, laid: bool = False, rows: bool = False) -> Callable[[F], F]
         return cast(F, inside)
 
     return mark
+
+
+def _has_many(args: Sequence[Any]) -> bool:
+    return bool(args) and isinstance(args[0], Tensor) and args[0]._spec.numel > FEW
 
 
 def _by_rows(x: Any) -> Any:
@@ -365,31 +371,12 @@ class Whole(OpNode):
         g = cotangents[0]
         count = len(self.edges)
         if modes.grad or modes.trace is not None or g.array is None or watched():
-            return self._again(g, [self._unpack(x) for x in operands[:count]])
+            xs = [self._unpack(x) for x in operands[:count]]
+            return pulled_again(lambda *leaves: [plan.as_written(leaves)], xs, self.edges, [g])
         read = [self._unpack(operands[k]).array for k in plan.reads]
         if plan.reads_output:
             read.append(self._unpack(self.output).array)
         return plan.pulled(g, [*read, *operands[count:]])
-
-    def _again(self, g: Tensor, xs: list[Tensor]) -> Cotangents:
-        """By the function as written, so that the cotangents have derivatives of their own."""
-        recorded = modes.grad
-        leaves: list[Tensor] = []
-        with enable_grad():
-            for x, edge in zip(xs, self.edges):
-                before: Tensor = x.alias()
-                leaf: Tensor = x.alias()
-                if edge is not None:
-                    before.set_history(*edge)
-                    record_rule("alias", (leaf,), (before,), lambda gs: gs)
-                leaves.append(leaf)
-            start = edge_of(self.plan.as_written(leaves))
-            assert start is not None, "an operand requires grad"
-        ends = [None if e is None else edge_of(x) for x, e in zip(leaves, self.edges)]
-        known = [e for e in ends if e is not None]
-        with set_grad_enabled(recorded):
-            found = backpropagate([(start, g)], wanted=known, everything=False, keep=recorded)
-        return [None if e is None else found.get(e) for e in ends]
 
     def saves(self) -> bool:
         plan = self.plan

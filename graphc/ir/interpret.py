@@ -29,11 +29,12 @@ def evaluate(
 
     16-bit floats compute in float32 and round once to the type of `spec`.
     """
-    if op.kind in COMPUTES and op.name != "cast":
+    if 2 in [a.dtype.itemsize for a in args] and op.kind in COMPUTES and op.name != "cast":
         args = [a.astype(np.float32) if _is_half(a.dtype) else a for a in args]
+    wanted = spec.dtype.numpy
     with np.errstate(all="ignore"):
         out = np.asarray((row or op.evaluate)(*args, **attrs))
-        return out if out.dtype == spec.dtype.numpy else out.astype(spec.dtype.numpy)
+        return out if out.dtype.type is wanted else out.astype(wanted, copy=False)
 
 
 def _is_half(dtype: np.dtype[Any]) -> bool:

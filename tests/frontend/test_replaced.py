@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -34,7 +34,7 @@ def parameters(dtype: Any = graphc.float32) -> list[T]:
     return [nn.Parameter(graphc.randn(s, dtype=dtype)) for s in shapes]
 
 
-def give(ps: list[T], seed: int) -> None:
+def give(ps: Sequence[T], seed: int) -> None:
     graphc.manual_seed(seed)
     for p in ps:
         p.grad = graphc.randn(p.shape, dtype=p.dtype)

@@ -39,6 +39,8 @@ CALLS: dict[str, tuple[Callable[..., T], tuple[tuple[int, ...], ...]]] = {
     "gelu": (F.gelu, ((40, 70),)),
     "softmax": (lambda x: F.softmax(x, -1), ((40, 70),)),
     "relu": (F.relu, ((40, 170),)),
+    "mean": (lambda x: x.mean(-1, keepdim=True), ((40, 17),)),
+    "clamp": (lambda x: x.clamp(-0.5, 0.7), ((40, 170),)),
     "mse_loss": (F.mse_loss, ((5, 3), (5, 3))),
     "bce": (F.binary_cross_entropy_with_logits, ((5, 3), (5, 3))),
     "attention": (F.scaled_dot_product_attention, ((2, 3, 8, 4), (2, 3, 8, 4), (2, 3, 8, 4))),
@@ -72,6 +74,17 @@ def test_bits_are_those_of_one_operation_at_a_time(name: str) -> None:
     for _ in range(2):  # the call that makes the plan, and one that finds it
         got, node = step(function, shapes)
         assert type(node) is whole.Whole and got == expected
+
+
+def test_the_gradient_of_a_large_mean_is_repeated_not_made() -> None:
+    seen: list[Any] = []
+    for side in (8, 200):
+        x = operands(((side, side),))[0]
+        y = x.mean()
+        assert (type(y.grad_fn) is whole.Whole) == (side == 8)
+        x.register_hook(lambda g: seen.append(g.array.strides))
+        y.backward()
+    assert seen == [(32, 4), (0, 0)]
 
 
 def test_what_lies_otherwise_is_laid_row_by_row_first() -> None:

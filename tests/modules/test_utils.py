@@ -10,6 +10,8 @@ import pytest
 import graphc
 import graphc.nn.functional as F
 from graphc import nn
+from graphc.frontend.eager.lines import Lines
+from graphc.nn.utils import clip_grad_norm_
 
 torch: Any = pytest.importorskip("torch")
 
@@ -173,3 +175,35 @@ def test_clipping_with_a_given_norm() -> None:
     nn.utils.clip_grad_norm_([p], 10.0, foreach=True)
     nn.utils.clip_grad_value_([p], 0.7, foreach=True)
     np.testing.assert_allclose(p.grad.numpy(), [0.6, 0.7], rtol=1e-5)
+
+
+def test_clipping_in_eager_mode_is_a_list_of_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the bits of one operation at a time; gradients that share memory are scaled in turn."""
+    ps = [nn.Parameter(graphc.randn(*s)) for s in ((30, 40), (7,), (2, 3, 4))]
+
+    def clipped(shared: bool = False) -> list[bytes]:
+        graphc.manual_seed(1)
+        for p in ps:
+            p.grad = graphc.randn(*p.shape)
+        if shared:
+            ps[0].grad = ps[0].grad[:1].expand(30, 40).clone()
+            ps[1].grad = ps[0].grad.reshape(-1)[:7]
+        norm = clip_grad_norm_(ps, 0.3)
+        return [
+            norm.numpy().tobytes(),
+            *(p.grad.numpy().tobytes() for p in ps if p.grad is not None),
+        ]
+
+    seen: list[int] = []
+    call = Lines.__call__
+
+    def counted(lines: Lines, arrays: Any) -> Any:
+        seen.append(len(arrays))
+        return call(lines, arrays)
+
+    monkeypatch.setattr(Lines, "__call__", counted)
+    got = clipped()
+    assert seen == [3, 5]  # the norm; the gradients with it and the bound
+    shared = clipped(True)
+    monkeypatch.setattr("graphc.frontend.update.watched", lambda: True)
+    assert clipped() == got and clipped(True) == shared

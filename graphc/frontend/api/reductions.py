@@ -17,6 +17,7 @@ from graphc.frontend.hostvalue import HostValue, at_least
 from graphc.frontend.operands import as_float, floating, is_tensor, second_operand
 from graphc.frontend.registry import public
 from graphc.frontend.tape import stepwise
+from graphc.frontend.whole import whole as one_list
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, Scalar, Shape, TensorSpec, bool_, f32, i64, u8
@@ -95,6 +96,7 @@ def prod(
 
 
 @public(method=True, out=True)
+@one_list("mean", few=True)
 def mean(
     input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:

@@ -20,6 +20,7 @@ from graphc.frontend.operands import (
 )
 from graphc.frontend.promotion import held, result_type
 from graphc.frontend.registry import pointwise, public
+from graphc.frontend.whole import whole
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, Scalar, TensorSpec, bool_
@@ -40,6 +41,7 @@ __all__ = [
 
 
 @public(method=True, inplace=True, out=True, tensors=1)
+@whole("clamp")
 def clamp(input: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
     """Between the bounds; a bound itself passes the gradient, NaN stays and passes none, min > max
     gives max."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import reduce
+from collections.abc import Callable, Iterable
+from functools import lru_cache, reduce
 from math import isinf
 
 from graphc.errors import InvalidState
@@ -11,8 +11,9 @@ from graphc.frontend.api.creation import zeros
 from graphc.frontend.api.elementwise import add, maximum
 from graphc.frontend.api.shapes import cat
 from graphc.frontend.checked import checked
-from graphc.frontend.modes import no_grad
+from graphc.frontend.modes import modes, no_grad
 from graphc.frontend.tensor import Tensor
+from graphc.frontend.update import as_calls
 from graphc.ir.types import f32
 from graphc.nn.old_names import old_name
 
@@ -44,15 +45,10 @@ def get_total_norm(
 
     Tensors of any shapes -> [].
     """
-    parts = [_part(t, norm_type) for t in _listed(tensors)]
-    if not parts:
+    given = tuple(_listed(tensors))
+    if not given:
         return zeros(())
-    # A chain of additions, not a stack: it is one scalar kernel however many tensors there are.
-    total = reduce(maximum if isinf(norm_type) else add, parts)
-    if norm_type == 2:
-        total = total.sqrt()
-    elif not isinf(norm_type):
-        total = total ** (1.0 / norm_type)
+    (total,) = _norm_of(norm_type)(given)
     if not error_if_nonfinite:
         return total
     return checked(
@@ -63,6 +59,21 @@ def get_total_norm(
         fix="pass error_if_nonfinite=False to scale by the non-finite norm: a gradient holds inf "
         "or NaN",
     )
+
+
+@lru_cache(maxsize=16)
+def _norm_of(p: float) -> Callable[[tuple[Tensor, ...]], tuple[Tensor]]:
+    """The joint norm of order p, in eager mode as one list of calls."""
+
+    def norm(tensors: tuple[Tensor, ...]) -> tuple[Tensor]:
+        parts = [_part(t, p) for t in tensors]
+        # A chain of additions, not a stack: it is one scalar kernel however many tensors there are.
+        total = reduce(maximum if isinf(p) else add, parts)
+        if p == 2:
+            return (total.sqrt(),)
+        return (total if isinf(p) else total ** (1.0 / p),)
+
+    return as_calls(norm)
 
 
 def _part(t: Tensor, p: float) -> Tensor:
@@ -105,10 +116,31 @@ def clip_grads_with_norm_(
 
     Tensors of any shapes; total_norm [].
     """
-    factor = (max_norm / (total_norm + 1e-6)).clamp(max=1.0)
-    for p in _listed(parameters):
-        if (g := p.grad) is not None:
-            g.mul_(factor.to(g.dtype))
+    grads = tuple(g for p in _listed(parameters) if (g := p.grad) is not None)
+    if modes.trace is None and _alike(grads, total_norm):
+        for g, new in zip(grads, _scaled(grads, total_norm, max_norm)):
+            g.copy_(new)
+        return
+    factor = _factor(total_norm, max_norm)
+    for g in grads:
+        g.mul_(factor.to(g.dtype))
+
+
+def _factor(total_norm: Tensor, max_norm: float) -> Tensor:
+    return (max_norm / (total_norm + 1e-6)).clamp(max=1.0)
+
+
+@as_calls
+def _scaled(grads: tuple[Tensor, ...], total_norm: Tensor, max_norm: float) -> tuple[Tensor, ...]:
+    factor = _factor(total_norm, max_norm)
+    return tuple(g * factor.to(g.dtype) for g in grads)
+
+
+def _alike(grads: tuple[Tensor, ...], total_norm: Tensor) -> bool:
+    """Whether all are of the norm's type, and none is another's memory, which would be scaled
+    twice."""
+    apart = len({g.storage for g in grads}) == len(grads)
+    return apart and all(g.dtype is total_norm.dtype for g in grads)
 
 
 @no_grad()
