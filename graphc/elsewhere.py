@@ -214,6 +214,31 @@ def _get_device_index(where: Any, optional: bool = False, allow_cpu: bool = Fals
     raise InvalidState(f"a device with an index is expected, got {where!r:.100}")
 
 
+class FlopCounterMode:
+    """Counts nothing yet, and refuses to count: operations are known of compiled steps."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Of any options."""
+
+    def get_flop_counts(self) -> dict[str, dict[Any, int]]:
+        """Of no module: nothing has been counted."""
+        return {}
+
+    def get_total_flops(self) -> int:
+        """0: nothing has been counted."""
+        return 0
+
+    def __enter__(self) -> Self:
+        raise Unsupported(
+            "utils.flop_counter.FlopCounterMode",
+            why="operations are counted of compiled steps, not of each function that runs",
+            fix="step.profile(*batch) of a graphc.compile'd step counts them",
+        )
+
+    def __exit__(self, *exc: object) -> None:
+        """Never entered."""
+
+
 def swap_tensors(t1: Tensor, t2: Tensor) -> None:
     """Refused: a tensor keeps its memory and its history."""
     raise Unsupported(
@@ -287,6 +312,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "_size": Size | list[int] | tuple[int, ...],
     },
     "utils.dlpack": {"from_dlpack": from_dlpack, "to_dlpack": lambda x: x.numpy().__dlpack__()},
+    "utils.flop_counter": {"FlopCounterMode": FlopCounterMode},
     "utils.hooks": {
         "RemovableHandle": RemovableHandle,
         "unserializable_hook": unserializable_hook,

@@ -127,12 +127,6 @@ ROWS: dict[Reason, dict[str, str]] = {
     ): {
         "": "PyTorchFileReader PyTorchFileWriter",
     },
-    Reason(
-        "operations are counted of compiled steps, not of each function that runs",
-        "step.profile(*batch) of a graphc.compile'd step counts them",
-    ): {
-        "utils.flop_counter": "FlopCounterMode",
-    },
     NO_EXTENSIONS: {
         "utils.cpp_extension": "load load_inline include_paths BuildExtension CppExtension "
         "CUDAExtension",
