@@ -39,6 +39,18 @@ def _log_api_usage_once(event: str) -> None:
     """Nothing is logged."""
 
 
+class SymInt:
+    """For isinstance: a size in a step is an int, or an extent that does as one."""
+
+
+class SymFloat:
+    """For isinstance: a number in a step is a float."""
+
+
+class SymBool:
+    """For isinstance: a condition in a step is a bool, or refused."""
+
+
 class FakeTensor(Tensor):
     """For isinstance: no tensor is one."""
 
@@ -322,7 +334,7 @@ ROWS: dict[str, dict[str, Any]] = {
 
 
 def install() -> None:
-    """Make the modules, each as an attribute of the one that holds it, or add to those there are."""
+    """Make the modules, each as an attribute of its holder, or add to those that there are."""
     graphc = sys.modules["graphc"]
     CORE["Generator"] = graphc.Generator
     for path, names in ROWS.items():
@@ -332,6 +344,7 @@ def install() -> None:
         made = module_of(f"graphc.{path}", names)
         holder, _, leaf = f"graphc.{path}".rpartition(".")
         setattr(importlib.import_module(holder), leaf, made)
+    vars(graphc).update(SymInt=SymInt, SymFloat=SymFloat, SymBool=SymBool)
     graphc.torch = graphc  # as annotations of some libraries have it: torch.torch.Tensor
     graphc.classes = _Classes()
     sys.modules["graphc.utils"].swap_tensors = swap_tensors
