@@ -39,6 +39,18 @@ def _log_api_usage_once(event: str) -> None:
     """Nothing is logged."""
 
 
+class SymInt:
+    """For isinstance: a size in a step is an int, or an extent that does as one."""
+
+
+class SymFloat:
+    """For isinstance: a number in a step is a float."""
+
+
+class SymBool:
+    """For isinstance: a condition in a step is a bool, or refused."""
+
+
 class FakeTensor(Tensor):
     """For isinstance: no tensor is one."""
 
@@ -214,6 +226,31 @@ def _get_device_index(where: Any, optional: bool = False, allow_cpu: bool = Fals
     raise InvalidState(f"a device with an index is expected, got {where!r:.100}")
 
 
+class FlopCounterMode:
+    """Counts nothing yet, and refuses to count: operations are known of compiled steps."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Of any options."""
+
+    def get_flop_counts(self) -> dict[str, dict[Any, int]]:
+        """Of no module: nothing has been counted."""
+        return {}
+
+    def get_total_flops(self) -> int:
+        """0: nothing has been counted."""
+        return 0
+
+    def __enter__(self) -> Self:
+        raise Unsupported(
+            "utils.flop_counter.FlopCounterMode",
+            why="operations are counted of compiled steps, not of each function that runs",
+            fix="step.profile(*batch) of a graphc.compile'd step counts them",
+        )
+
+    def __exit__(self, *exc: object) -> None:
+        """Never entered."""
+
+
 def swap_tensors(t1: Tensor, t2: Tensor) -> None:
     """Refused: a tensor keeps its memory and its history."""
     raise Unsupported(
@@ -287,6 +324,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "_size": Size | list[int] | tuple[int, ...],
     },
     "utils.dlpack": {"from_dlpack": from_dlpack, "to_dlpack": lambda x: x.numpy().__dlpack__()},
+    "utils.flop_counter": {"FlopCounterMode": FlopCounterMode},
     "utils.hooks": {
         "RemovableHandle": RemovableHandle,
         "unserializable_hook": unserializable_hook,
@@ -296,7 +334,7 @@ ROWS: dict[str, dict[str, Any]] = {
 
 
 def install() -> None:
-    """Make the modules, each as an attribute of the one that holds it, or add to those there are."""
+    """Make the modules, each as an attribute of its holder, or add to those that there are."""
     graphc = sys.modules["graphc"]
     CORE["Generator"] = graphc.Generator
     for path, names in ROWS.items():
@@ -306,6 +344,7 @@ def install() -> None:
         made = module_of(f"graphc.{path}", names)
         holder, _, leaf = f"graphc.{path}".rpartition(".")
         setattr(importlib.import_module(holder), leaf, made)
+    vars(graphc).update(SymInt=SymInt, SymFloat=SymFloat, SymBool=SymBool)
     graphc.torch = graphc  # as annotations of some libraries have it: torch.torch.Tensor
     graphc.classes = _Classes()
     sys.modules["graphc.utils"].swap_tensors = swap_tensors

@@ -127,12 +127,6 @@ ROWS: dict[Reason, dict[str, str]] = {
     ): {
         "": "PyTorchFileReader PyTorchFileWriter",
     },
-    Reason(
-        "operations are counted of compiled steps, not of each function that runs",
-        "step.profile(*batch) of a graphc.compile'd step counts them",
-    ): {
-        "utils.flop_counter": "FlopCounterMode",
-    },
     NO_EXTENSIONS: {
         "utils.cpp_extension": "load load_inline include_paths BuildExtension CppExtension "
         "CUDAExtension",
@@ -153,8 +147,7 @@ ROWS: dict[Reason, dict[str, str]] = {
         "post_localSGD_hook",
         "distributed.algorithms.join": "Join JoinHook Joinable",
         "distributed.algorithms.model_averaging": "",
-        "distributed.algorithms.model_averaging.averagers": "ModelAverager "
-        "PeriodicModelAverager",
+        "distributed.algorithms.model_averaging.averagers": "ModelAverager PeriodicModelAverager",
         "distributed._composable": "",
         "distributed._composable.fsdp": "FSDPModule fully_shard",
         "distributed._tensor": "DTensor Replicate Shard distribute_tensor",
@@ -230,7 +223,7 @@ def _found(module: str, names: str, reason: Reason) -> dict[str, Any]:
 
 
 def install() -> None:
-    """Make the modules, each as an attribute of the one that holds it, or add to those there are."""
+    """Make the modules, each as an attribute of its holder, or add to those that there are."""
     for reason, modules in ROWS.items():
         for path, names in modules.items():
             full = f"graphc.{path}".rstrip(".")

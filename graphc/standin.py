@@ -16,6 +16,7 @@ from importlib.machinery import ModuleSpec
 from importlib.metadata import Distribution
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from graphc.errors import InvalidState
 from graphc.ir.spelling import spell_as

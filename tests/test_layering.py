@@ -42,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "accelerator": BASE | {"frontend", "cuda"},
     "compiler": BASE | {"frontend"},
     "_dynamo": {"compiler", "nn"},
-    "elsewhere": BASE | {"_dynamo", "frontend", "fx", "hub", "jit", "nn"},
+    "elsewhere": BASE | {"_dynamo", "frontend", "fx", "ir", "nn"},
     "_higher_order_ops": BASE | {"frontend"},
     "distributions": BASE | {"ir", "frontend"},
     "distributed": BASE | {"frontend"},

@@ -8,8 +8,8 @@ from typing import Any
 
 from graphc.distributions import distribution
 from graphc.errors import InvalidArgument
-from graphc.frontend.api.limits import finfo
 from graphc.frontend.api.creation import tril_indices
+from graphc.frontend.api.limits import finfo
 from graphc.frontend.api.random import normal
 from graphc.frontend.modes import enable_grad
 from graphc.frontend.tensor import Tensor

@@ -62,6 +62,11 @@ class DType:
         return dtype_named, (self.name,)
 
 
+# A dtype is one thing, as PyTorch's is: `dataclasses.asdict` of a configuration that holds one, and
+# what libraries do with the fields of a batch, must not take it apart.
+del DType.__dataclass_fields__
+
+
 def _row(name: str, long_name: str, numpy: Any, category: int) -> DType:
     dtype = np.dtype(numpy)
     return DType(name, long_name, dtype, category, dtype.itemsize)

@@ -195,8 +195,11 @@ class Module(Hooked, Tree):
             self._forget(name, self.__dict__.get("_parameters"))
             self.register_parameter(name, value)
         elif isinstance(value, Module):
-            self._forget(name, self.__dict__.get("_modules"))
-            self.register_module(name, value)
+            if "_modules" not in self.__dict__:
+                raise AttributeError("cannot assign module before Module.__init__() call")
+            self._forget(name, self._modules)
+            self._modules[name] = value  # unasked: that would run a __getattr__ of one's own
+            epoch.modules_changed()
         elif isinstance(value, Buffer):
             self._forget(name, self.__dict__.get("_buffers"))
             self.register_buffer(name, value, value.persistent)

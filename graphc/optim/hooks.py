@@ -18,7 +18,10 @@ KINDS = ("step_pre", "step_post", "saving", "saved", "loading", "loaded")
 
 
 class Hooked:
-    """What has hooks; a subclass's `step` runs those of a step around it."""
+    """What has hooks; a subclass's `step` runs those of a step around it. One that wraps another
+    optimizer, and was never initialised itself, has none."""
+
+    _stepping = True  # no hooks are to be called, as inside a step
 
     def __init__(self) -> None:
         self._hooks: dict[str, list[tuple[Hook]]] = {kind: [] for kind in KINDS}

@@ -26,7 +26,7 @@ from graphc.optim.hooks import Hooked
 from graphc.optim.rules import Rate
 from graphc.optim.slots import Layout, SlotTable
 
-ParamsT = _params_t = Iterable[Any]  # PyTorch's names of what an optimizer is given
+ParamsT = Iterable[Any]  # what an optimizer is given
 
 
 class _Required:

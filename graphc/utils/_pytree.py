@@ -119,7 +119,6 @@ def register_pytree_node(
 
 _register_pytree_node = register_pytree_node
 SUPPORTED_NODES = KINDS
-_dict_flatten, _dict_unflatten = KINDS[dict]
 _list_flatten, _list_unflatten = KINDS[list]
 
 

@@ -38,7 +38,7 @@ def test_the_stored_names_are_torchs() -> None:
 def test_the_count_is_of_torchs_names() -> None:
     there, absent = page.counted(["zeros", "no_such_name"], "torch")
     assert (there, absent) == (["zeros"], ["no_such_name"])
-    assert page.counted(["Linear", "quantized"], "nn") == (["Linear"], ["quantized"])
+    assert page.counted(["Linear", "qat"], "nn") == (["Linear"], ["qat"])
 
 
 @pytest.mark.parametrize("title", SECTIONS)

@@ -9,7 +9,7 @@ import io
 import logging
 import types
 import warnings
-from collections import Counter, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -563,3 +563,34 @@ def _in_order(compiled: Callable[[Any], Any]) -> list[Any]:
 
 def test_each_call_acts_as_eager_code_does() -> None:
     assert _in_order(graphc.compile) == _in_order(lambda step: step)
+
+
+class Output(OrderedDict[str, Any]):
+    """A result as libraries have it: made of its fields, and closed to most of what changes it."""
+
+    def __init__(self, sample: Any) -> None:
+        super().__init__()
+        self["sample"] = sample
+
+    def copy(self) -> Any:
+        raise TypeError("copy is not allowed")
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        raise TypeError("update is not allowed")
+
+    def clear(self) -> None:
+        raise TypeError("clear is not allowed")
+
+
+def test_a_table_whose_class_forbids_copies() -> None:
+    @graphc.compile
+    def step(x: graphc.Tensor) -> graphc.Tensor:
+        made = Output(x * 2)
+        made["sum"] = made["sample"].sum()
+        kept["sum"] = made["sum"]
+        return made["sample"]
+
+    kept = Output(graphc.zeros(1))
+    for k in (1, 2):
+        assert step(graphc.full((2,), float(k))).tolist() == [2.0 * k] * 2
+        assert list(kept) == ["sample", "sum"] and float(kept["sum"]) == 4.0 * k

@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-import pytest
-
 import graphc
 from graphc.errors import WideInteger
 

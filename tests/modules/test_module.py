@@ -292,3 +292,31 @@ def test_assigned_buffer_of_a_compiled_step_is_carried() -> None:
         out = step(graphc.ones(2))
         np.testing.assert_array_equal(out.numpy(), [k + 1.0] * 2)
     np.testing.assert_array_equal(m.total.numpy(), [3.0, 3.0])
+
+
+def test_a_module_that_passes_names_on_is_not_asked_for_what_it_is_given() -> None:
+    class Wrapper(nn.Module):
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+            self.switch = True
+
+        @property
+        def on(self) -> bool:
+            return bool(self.kept)
+
+        def __getattr__(self, name: str) -> Any:
+            try:
+                return super().__getattr__(name)
+            except AttributeError:
+                return getattr(self.inner if self.on else None, name)
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+
+    wrapper = Wrapper.__new__(Wrapper)
+    nn.Module.__init__(wrapper)
+    wrapper.inner = nn.Linear(2, 3)
+    assert [name for name, _ in wrapper.named_children()] == ["inner"]
+    with pytest.raises(AttributeError, match=r"before Module.__init__\(\) call"):
+        Wrapper.__new__(Wrapper).inner = nn.ReLU()

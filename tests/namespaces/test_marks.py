@@ -86,7 +86,6 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "download": lambda: graphc.hub.download_url_to_file("https://x/y.pt", "y.pt"),
     "weights": lambda: graphc.hub.load_state_dict_from_url("https://x/none.pt"),
     "group": lambda: graphc.distributed.init_process_group(world_size=2, rank=0),
-    "globals": lambda: graphc.serialization.add_safe_globals([dict]),
 }
 
 

@@ -104,3 +104,32 @@ def test_a_step_that_fails_leaves_an_own_optimizer_as_it_was() -> None:
     with pytest.raises(KeyError):
         graphc.compile(step)()
     assert not opt.state and p.tolist() == [1, 1] and p.grad is None
+
+
+def test_one_that_wraps_another_and_was_never_initialised() -> None:
+    class Wrapper(graphc.optim.Optimizer):
+        def __init__(self, inner: graphc.optim.Optimizer) -> None:
+            self.inner = inner
+
+        @property
+        def param_groups(self) -> Any:
+            return self.inner.param_groups
+
+        def zero_grad(self, set_to_none: bool = True) -> None:
+            self.inner.zero_grad(set_to_none)
+
+        def step(self, closure: Any = None) -> Any:
+            return self.inner.step(closure)
+
+    p = graphc.nn.Parameter(graphc.ones(2))
+    opt = Wrapper(graphc.optim.SGD([p], lr=0.5))
+
+    def step() -> graphc.Tensor:
+        opt.zero_grad()
+        loss = p.sum()
+        loss.backward()
+        opt.step()
+        return loss
+
+    compiled = graphc.compile(step)
+    assert [float(f()) for f in (step, step, compiled, compiled)] == [2, 1, 0, -1]

@@ -76,14 +76,14 @@ def test_what_is_missing_is_not_taken_from_pytorch() -> None:
     inside(
         """
         import sys
-        for name in ("torch.nothing", "torch._C", "torch.nn.quantized"):
+        for name in ("torch.nothing", "torch._inductor", "torch.distributed.nothing"):
             try:
                 __import__(name)
             except ModuleNotFoundError as e:
                 assert e.name == name and "graphc" in str(e)
             else:
                 raise AssertionError(name)
-        assert not [n for n in sys.modules if n.startswith("torch._C")]
+        assert not [n for n in sys.modules if n.startswith("torch._inductor")]
         """
     )
 
@@ -92,6 +92,52 @@ def test_pytorch_already_imported_is_refused() -> None:
     pytest.importorskip("torch")
     code = "import torch, graphc\ntry:\n    graphc.install_as_torch()\nexcept RuntimeError as e:\n"
     assert "GC007" in python("-c", code + "    print(e)")
+
+
+def test_the_version_is_told_to_who_asks_for_the_package() -> None:
+    inside(
+        """
+        import torch
+        from importlib.metadata import distribution, version
+        assert version("torch") == torch.__version__
+        assert distribution("torch").metadata["Name"] == "torch"
+        assert version("numpy")[0] in "12"
+        """
+    )
+
+
+LIBRARY = """
+    import torch
+    from torch import SymInt, Tensor
+    from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+    from torch.onnx.symbolic_helper import parse_args
+    from torch.utils.hooks import RemovableHandle
+
+    torch.serialization.add_safe_globals([RemovableHandle])
+    torch.onnx.register_custom_op_symbolic("mine::op", parse_args("v")(lambda g, x: x), 11)
+
+    try:
+        torch.ops.load_library("mine.so")
+    except OSError:
+        pass
+
+    def wrapped(model: "torch.torch.nn.Module", size):
+        assert not isinstance(size, SymInt)
+        return FSDP(model) if isinstance(model, FSDP) else model
+"""
+
+
+def test_a_library_imports_what_it_does_not_use(tmp_path: Path) -> None:
+    (tmp_path / "library.py").write_text(textwrap.dedent(LIBRARY))
+    inside(
+        f"""
+        import sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        import torch, library
+        model = torch.nn.Linear(1, 1)
+        assert library.wrapped(model, 3) is model
+        """
+    )
 
 
 def test_versions_compare_by_number() -> None:

@@ -58,7 +58,9 @@ def _items(x: Any) -> Sequence[Any]:
 
 
 def _signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tensor]) -> Key:
-    key: list[Hashable] = [(modes.grad, modes.functions, modes.autocast, _default[0], precision_asked())]
+    key: list[Hashable] = [
+        (modes.grad, modes.functions, modes.autocast, _default[0], precision_asked())
+    ]
     for a in args:
         if isinstance(a, Tensor):
             t = a._spec

@@ -14,7 +14,6 @@ from graphc.frontend.api.shapes import stack
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f64
 
-
 # What makes a batch of samples of a class: libraries enter their own.
 default_collate_fn_map: dict[Any, Callable[..., Any]] = {}
 NO_NUMBERS = re.compile(r"[SaUO]")  # in the dtype of an array

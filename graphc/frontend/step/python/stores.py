@@ -131,7 +131,7 @@ class Stores:
 
     def _keep(self, c: Any) -> None:
         if id(c) not in self._before:
-            self._before[id(c)] = partial(_refill, c, c.copy())
+            self._before[id(c)] = partial(_refill, c, _items_of(c))
 
     # ---- the end -------------------------------------------------------------------------------
 
@@ -384,9 +384,28 @@ def _method(c: Any, *args: Any, name: str, names: Sequence[str]) -> None:
         getattr(c, name)(*args[:split], **dict(zip(names, args[split:])))
 
 
-def _refill(c: Any, kept: Any) -> None:
-    c.clear()
-    c.extend(kept) if isinstance(c, list | deque) else c.update(kept)
+def _kind(c: Any) -> Any:
+    """Python's own class of a container: a subclass may need arguments to be made, and forbid what
+    changes it."""
+    return next(k for k in (OrderedDict, dict, deque, list, set) if isinstance(c, k))
+
+
+def _items_of(c: Any) -> list[Any]:
+    """What is in it, of tables pairs."""
+    kind = _kind(c)
+    return list(kind.items(c) if issubclass(kind, dict) else kind.__iter__(c))
+
+
+def _refill(c: Any, kept: list[Any]) -> None:
+    kind = _kind(c)
+    kind.clear(c)
+    if issubclass(kind, dict):
+        for key, value in kept:
+            kind.__setitem__(c, key, value)
+    elif kind is set:
+        set.update(c, kept)
+    else:
+        kind.extend(c, kept)
 
 
 def arguments(trace: Trace | None) -> dict[int, tuple[Any, ...]]:
