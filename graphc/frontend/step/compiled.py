@@ -112,7 +112,7 @@ class Compiled(Measured):
                 if out is not MISSED:
                     return out
             if modes.trace is not None or modes.disabled:
-                return self._plain(args, kwargs)
+                return self._as_written(args, kwargs)
             return self._call(args, kwargs)
         except DataDependentBranch as e:
             reraise(e, self._last, self._watched, args, kwargs)
@@ -202,13 +202,13 @@ class Compiled(Measured):
                 self._latched, self._latch = made, made.again(out)
         return out
 
-    def _plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def _as_written(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The call as Python makes it."""
         raise NotImplementedError
 
     def _eagerly(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         with disable():
-            return self._plain(args, kwargs)
+            return self._as_written(args, kwargs)
 
     # ---- misses --------------------------------------------------------------------------------
 
@@ -422,7 +422,7 @@ class CompiledFunction(Compiled):
         super().__init__(function, getattr(function, "__name__", "step"), backend, **options)
         self._options = options
 
-    def _plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def _as_written(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         return self._function(*args, **kwargs)
 
     def __get__(self, instance: Any, owner: type | None = None) -> CompiledFunction:
@@ -463,7 +463,7 @@ class CompiledModule(Compiled):
         self.module = module
         self._options = options
 
-    def _plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def _as_written(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         return self.module._call_impl(args, kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CompiledModule:
