@@ -35,7 +35,15 @@ def test_as_an_argument_and_as_a_result(k: int) -> None:
     with pytest.raises(RefusedArgument, match="contains itself"):
         graphc.compile(lambda a: graphc.ones(2))(given)
     with pytest.raises(RefusedArgument, match="contains itself"):
-        graphc.compile(lambda x: (x + 1, given))(graphc.ones(3))
+        graphc.compile(lambda x: (x + 1, cyclic()[k]))(graphc.ones(3))
+
+
+@pytest.mark.parametrize("k", range(3))
+def test_one_older_than_the_step_is_handed_on_as_itself(k: int) -> None:
+    given = cyclic()[k]
+    step = graphc.compile(lambda x: (x + 1, given))
+    for _ in range(3):
+        assert step(graphc.ones(3))[1] is given
 
 
 @pytest.mark.parametrize("k", range(2))
