@@ -319,3 +319,24 @@ def f(x): return x * g(3)
     assert not step._recompiles
     lib.g.cache_clear()
     assert step(graphc.ones(2)).tolist() == [6.0, 6.0]
+
+
+def test_a_logger_of_a_package_logs_at_each_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = """
+import time
+told = []
+class Logger:
+    def info(self, text, *args): told.append((time.time() > 0, text.format(*args)))
+logger = Logger()
+def f(x):
+    logger.info("{}", 1)
+    return x * 2
+"""
+    lib = library(source, tmp_path, monkeypatch)
+    step = graphc.compile(lambda x: lib.f(x))
+    for _ in range(3):
+        assert step(graphc.ones(2)).tolist() == [2.0, 2.0]
+    assert lib.told == [(True, "1")] * 3
+    assert step.stats.programs == 1
