@@ -271,12 +271,12 @@ def test_what_no_call_can_repeat_is_refused(
     assert "test_installed.py" in str(error.value) or name == "Python's"
 
 
-def test_a_flag_that_is_put_back_and_names_behind_code_cost_a_call_nothing(
+def test_what_is_put_back_and_names_behind_code_cost_a_call_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = """
 on = False
-names = {"a": 1}
+names, stack = {"a": 1}, []
 class C:
     __slots__ = ("s",)
     def g(self): return self.s
@@ -288,7 +288,9 @@ c.s = 2.0
 def f(x):
     global on
     on = True
-    y = x * c.g() * d.s * (2 if "b" in names else 3)
+    stack.append("f")
+    y = x * c.g() * d.s * (2 if "b" in names else 3) * len(stack)
+    stack.pop()
     on = False
     return y
 """
@@ -297,6 +299,7 @@ def f(x):
     for _ in range(12):
         assert step(graphc.ones(2)).tolist() == [6.0, 6.0]
     assert step._last is not None and not step._last.has_effects
+    assert lib.stack == [] and not lib.on
     (kept,) = step._last.guards.sets
     if layout() is not None:  # this Python keeps words
         assert kept._words.asked == [] and len(kept._words.table) < len(kept.always)
