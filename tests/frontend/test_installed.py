@@ -271,12 +271,12 @@ def test_what_no_call_can_repeat_is_refused(
     assert "test_installed.py" in str(error.value) or name == "Python's"
 
 
-def test_a_flag_that_is_put_back_and_names_behind_code_cost_a_call_nothing(
+def test_what_is_put_back_and_names_behind_code_cost_a_call_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = """
 on = False
-names = {"a": 1}
+names, stack = {"a": 1}, []
 class C:
     __slots__ = ("s",)
     def g(self): return self.s
@@ -288,7 +288,9 @@ c.s = 2.0
 def f(x):
     global on
     on = True
-    y = x * c.g() * d.s * (2 if "b" in names else 3)
+    stack.append("f")
+    y = x * c.g() * d.s * (2 if "b" in names else 3) * len(stack)
+    stack.pop()
     on = False
     return y
 """
@@ -297,6 +299,7 @@ def f(x):
     for _ in range(12):
         assert step(graphc.ones(2)).tolist() == [6.0, 6.0]
     assert step._last is not None and not step._last.has_effects
+    assert lib.stack == [] and not lib.on
     (kept,) = step._last.guards.sets
     if layout() is not None:  # this Python keeps words
         assert kept._words.asked == [] and len(kept._words.table) < len(kept.always)
@@ -319,3 +322,24 @@ def f(x): return x * g(3)
     assert not step._recompiles
     lib.g.cache_clear()
     assert step(graphc.ones(2)).tolist() == [6.0, 6.0]
+
+
+def test_a_logger_of_a_package_logs_at_each_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = """
+import time
+told = []
+class Logger:
+    def info(self, text, *args): told.append((time.time() > 0, text.format(*args)))
+logger = Logger()
+def f(x):
+    logger.info("{}", 1)
+    return x * 2
+"""
+    lib = library(source, tmp_path, monkeypatch)
+    step = graphc.compile(lambda x: lib.f(x))
+    for _ in range(3):
+        assert step(graphc.ones(2)).tolist() == [2.0, 2.0]
+    assert lib.told == [(True, "1")] * 3
+    assert step.stats.programs == 1

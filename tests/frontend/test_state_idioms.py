@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
+import inspect
 import io
+import operator
 import os
 import platform
 import threading
@@ -218,3 +221,73 @@ def test_keyword_arguments_that_an_inner_function_uses_are_new() -> None:
     for _ in range(3):
         assert step(graphc.ones(1)).item() == 3
     assert step.stats.programs == 1
+
+
+def _rotated(rows: Any, x: Any) -> Any:
+    rows.rotate(1)
+    return x * rows[0]
+
+
+def _pushed(rows: Any, x: Any) -> Any:
+    rows.append(2.0)
+    y = x * rows[-1] * rows[0] * len(rows)
+    rows.pop()
+    return y
+
+
+def _grown(rows: Any, x: Any) -> Any:
+    rows.append(rows[-1] + 1)
+    return x * rows[-2] + rows[-1]
+
+
+def _paired(rows: Any, x: Any) -> Any:
+    rows.update([("a", rows["a"] + 1)])
+    return x * rows["a"]
+
+
+def _set_by_function(rows: Any, x: Any) -> Any:
+    operator.setitem(rows, "a", rows["a"] + 1)
+    return x * rows["a"]
+
+
+@pytest.mark.parametrize(
+    "step, make, change",
+    [
+        (_rotated, lambda: collections.deque([1.0, 2.0, 3.0]), lambda rows: rows.append(5.0)),
+        (_pushed, lambda: [3.0], lambda rows: rows.insert(0, 1.0)),
+        (_grown, lambda: [1.0], lambda rows: rows.append(7.0)),
+        (_paired, lambda: {"a": 1.0}, lambda rows: rows.update(a=5.0)),
+        (_set_by_function, lambda: {"a": 1.0}, lambda rows: rows.update(a=5.0)),
+    ],
+)
+def test_an_item_is_read_of_what_the_step_has_changed(step: Any, make: Any, change: Any) -> None:
+    found = []
+    for wrap in (lambda f: f, graphc.compile):
+        rows = make()
+        run = wrap(lambda x: step(rows, x))  # noqa: B023  # called before the next
+        out = []
+        for k in range(8):
+            if k == 4:
+                change(rows)
+            out.append((run(graphc.tensor([1.0 + k])).item(), repr(rows)))
+        found.append(out)
+    assert found[0] == found[1]
+
+
+def test_a_thread_is_not_started_inside_a_step() -> None:
+    def step(x: Any) -> Any:
+        threading.Thread(target=lambda: None).start()
+        return x
+
+    with pytest.raises(Unguarded, match="a thread is started"):
+        graphc.compile(step)(graphc.ones(1))
+
+
+def test_defaults_that_code_of_pythons_own_looks_up_are_seen() -> None:
+    def given(s: float = 1.0) -> float:
+        return s
+
+    step = graphc.compile(lambda x: x * inspect.signature(given).parameters["s"].default)
+    assert step(graphc.ones(1)).item() == 1
+    given.__defaults__ = (3.0,)
+    assert step(graphc.ones(1)).item() == 3

@@ -164,7 +164,6 @@ class Compiled(Measured):
 
     def memory(self, *args: Any, **kwargs: Any) -> Memory:
         """Predicted peak in bytes, by kind, of the last call or of one with these arguments, which
-
         is compiled but not made.
 
         Raises InvalidState without arguments before the first call.

@@ -10,75 +10,42 @@ import abc
 import bisect
 import collections
 import contextvars
-import datetime
 import functools
-import gc
 import heapq
 import importlib
-import io
-import linecache
-import locale
 import operator
-import os
 import random
 import sys
-import threading
-import time
-import tokenize
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import BuiltinFunctionType, FrameType, FunctionType, MappingProxyType, MethodType
 from typing import Any
 
-import numpy as np
-
 from graphc.frontend.step.python import asked, writes
-from graphc.frontend.step.python.affairs import is_dropped
 from graphc.frontend.step.python.code import LIBRARY, OWN, USERS, WATCHED, whose
-from graphc.frontend.step.python.collector import as_before
 from graphc.frontend.step.python.deep import deep, handed, shown
 from graphc.frontend.step.python.found import contents, in_mapping, is_module, own, static
 from graphc.frontend.step.python.guards import SIMPLE
 from graphc.frontend.step.python.held import CONTAINERS, Place, advances
 from graphc.frontend.step.python.reads import Reads
+from graphc.frontend.step.python.refused import (
+    ASKED,
+    GENERATORS,
+    NOW,
+    hashable,
+    refuse_draw,
+    refused,
+    told,
+)
 from graphc.frontend.step.python.stack import MISSING
 from graphc.frontend.step.python.stores import CHANGED
 
-CLOCKS = {
-    getattr(time, name)
-    for name in (
-        "time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns",
-        "process_time", "process_time_ns", "thread_time", "thread_time_ns", "localtime", "gmtime",
-        "ctime", "asctime", "strftime", "sleep",
-    ) if hasattr(time, name)
-}  # fmt: skip
-NOW = {"now", "utcnow", "today"}
 OF_TYPES = {*NOW, "__subclasses__"}  # methods of types whose answers change
-ENTROPY = {os.urandom, os.getrandom} if hasattr(os, "getrandom") else {os.urandom}
-ASKED = {
-    threading.get_ident, threading.get_native_id, sys.getrecursionlimit, sys.getswitchinterval,
-    sys.get_int_max_str_digits, gc.isenabled, gc.get_threshold, os.getcwd, threading.active_count,
-    np.geterr, np.geterrcall, np.getbufsize, np.get_printoptions, locale.localeconv,
-}  # fmt: skip
 SETTINGS = {
     "get_num_threads", "get_num_interop_threads", "are_deterministic_algorithms_enabled",
     "is_deterministic_algorithms_warn_only_enabled", "get_deterministic_debug_mode",
     "is_warn_always_enabled", "get_float32_matmul_precision",
 }  # fmt: skip
-OPENS = {open, os.open}
-SYSTEM = os.mkdir.__module__  # whose functions ask or change the system
-LASTING = {
-    "fspath", "getpid", "cpu_count", "strerror", "_path_normpath", "_path_splitroot",
-    "_path_splitroot_ex",
-}  # fmt: skip
-READING_FILES = (
-    "<frozen importlib",
-    "<frozen zipimport",
-    linecache.__file__,
-    tokenize.__file__,
-)  # of code that runs or fails
-GENERATORS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random)
-SHARED = (np.random.mtrand._rand, random._inst)  # watched by `draws.py`
 LOOKS_AT_TYPES = {isinstance, issubclass, id, type, callable, print, super, object.__new__}
 WRITES = {
     "append", "appendleft", "add", "clear", "extend", "extendleft", "update", "insert",
@@ -95,8 +62,8 @@ ITERATES = {
 }  # fmt: skip
 CHANGES_FIRST = {
     heapq.heappush, heapq.heappop, heapq.heapify, heapq.heappushpop, heapq.heapreplace,
-    bisect.insort, bisect.insort_left, vars(collections)["_count_elements"], operator.setitem,
-    operator.delitem, operator.iadd, operator.imul, operator.ior, operator.iconcat,
+    bisect.insort, bisect.insort_left, vars(collections)["_count_elements"],
+    operator.iadd, operator.imul, operator.ior, operator.iconcat,
 }  # fmt: skip
 ITEMS = {"get", "__getitem__"}
 VIEWS = {"keys", "values", "items"}
@@ -111,7 +78,6 @@ BOUND = type(object().__setattr__)
 TEXTS = {str, repr, format, ascii}
 PARTIAL = functools.partial
 LRU = type(functools.lru_cache(lambda: None))
-MOVED_OUT = "draw it outside and pass it as an argument, or draw with graphc.rand() or randint()"
 
 
 class Calls:
@@ -128,7 +94,7 @@ class Calls:
         handed(self.reads, frame, args)
         for x in args:
             if type(x) is BuiltinFunctionType and not isinstance(f, FunctionType):  # it may call x
-                self._refused(frame, x, x.__name__, x.__self__)
+                refused(self.reads, frame, x, x.__name__, x.__self__)
             elif isinstance(x, contextvars.ContextVar):
                 self.reads.context(frame, x)
         if isinstance(f, FunctionType):
@@ -138,7 +104,7 @@ class Calls:
                 return
             ours = whose(f.__code__.co_filename) == OWN
             if not args and (f in ASKED or (ours and f.__name__ in SETTINGS)):
-                asked.fact(self.reads, frame, "what is told by", f, _told)
+                asked.fact(self.reads, frame, "what is told by", f, told)
             if f is importlib.import_module and args and isinstance(args[0], str):
                 imported(self.reads, frame, args[0])
             elif f is print:  # ours
@@ -194,7 +160,7 @@ class Calls:
     def _key(self, f: Any, args: Sequence[Any]) -> Any:
         """Under what a functools.lru_cache keeps the result; MISSING where names are not known."""
         split = len(args) - len(self.keywords)
-        if not _hashable(tuple(args)):
+        if not hashable(tuple(args)):
             return MISSING
         named = dict(zip(self.keywords, args[split:]))
         return functools._make_key((*args[:split],), named, f.cache_parameters()["typed"])
@@ -204,7 +170,7 @@ class Calls:
         if kind in TEXTS and args:
             shown(self.reads, frame, args[0])
         if kind is random.Random and not args:
-            self._refuse_draw(frame, "random.Random()", None)
+            refuse_draw(self.reads, frame, "random.Random()", None)
         if kind in LOOKS_AT_TYPES:
             self._looked_at(frame, args)
             return
@@ -240,17 +206,17 @@ class Calls:
         method = hasattr(f, "__objclass__") or (args and isinstance(args[0], GENERATORS))
         if me is MISSING and method and args:
             me, args = args[0], args[1:]
-        if _hashable(f) in LOOKS_AT_TYPES:
+        if hashable(f) in LOOKS_AT_TYPES:
             self._looked_at(frame, args)
             return
-        if self._refused(frame, f, name, me):
+        if refused(self.reads, frame, f, name, me):
             return
         if type(f) is BOUND and name in OF_OBJECT:  # `super().__setattr__`
             f, given = OF_OBJECT[name], (f.__self__, *given)
-        special = SPECIAL.get(_hashable(f))
+        special = SPECIAL.get(hashable(f))
         if special is not None:
             special(self.reads, frame, given)
-        elif _hashable(f) in CHANGES_FIRST and args:
+        elif hashable(f) in CHANGES_FIRST and args:
             self._method(frame, "__iadd__", args[0], args[1:], f)
         elif isinstance(me, type) and name == "__subclasses__":
             asked.fact(self.reads, frame, "subclasses of", me, _subclasses)
@@ -264,7 +230,7 @@ class Calls:
             fields = isinstance(me, str) and name.startswith("format") and ("." in me or "[" in me)
             if fields or name in WHOLE_OBJECT or getattr(f, "__module__", "") == "_pickle":
                 deep(self.reads, frame, me, *args)
-            elif _hashable(f) in TEXTS or fields or name.startswith("format"):
+            elif hashable(f) in TEXTS or fields or name.startswith("format"):
                 for x in args:
                     shown(self.reads, frame, x)
             self._passed(frame, args if me is MISSING else (me, *args))
@@ -312,70 +278,11 @@ class Calls:
             elif iterate and advances(x):
                 self.reads.iterator(frame, x)
 
-    def _refused(self, frame: FrameType, f: Any, name: str, me: Any) -> bool:
-        if self.asks_system(frame, f):
-            return True
-        clock = _hashable(f) in CLOCKS or (name in NOW and isinstance(me, type) and _of_time(me))
-        if clock and (f is time.sleep or not is_dropped(frame)):
-            self.reads.refuse(
-                frame, None, f"a clock, `{name}`, is read inside a compiled step",
-                "read the clock outside, or pass the time as a tensor argument",
-                "Python runs once, so each call would see the time of the first",
-            )  # fmt: skip
-            return True
-        drawn = isinstance(me, GENERATORS) and not any(me is g for g in SHARED)
-        if drawn and not name.startswith("_"):
-            self._refuse_draw(frame, self.reads.name(me), me)
-        elif isinstance(me, io.IOBase) and name.startswith("read"):
-            self.reads.refuse(
-                frame, me, f"a file, `{getattr(me, 'name', '')}`, is read inside a compiled step",
-                "read it outside and pass what it holds",
-            )  # fmt: skip
-        else:
-            return False
-        return True
-
-    def _refuse_draw(self, frame: FrameType, name: str, me: Any) -> None:
-        self.reads.refuse(
-            frame, me, f"`{name}`, a generator of random numbers, is drawn from inside a compiled "
-            "step", MOVED_OUT, "Python runs once, so the number would be the same at each call",
-        )  # fmt: skip
-
-    def asks_system(self, frame: FrameType, f: Any) -> bool:
-        """What the world outside of Python decides: refused, in a library's code, too."""
-        if not isinstance(f, BuiltinFunctionType) or _hashable(f) is None:
-            return False
-        name = f.__name__
-        if f in ASKED:
-            if f is gc.isenabled:
-                as_before()
-            asked.fact(self.reads, frame, "what is told by", f, _told)
-        elif f in ENTROPY:
-            self.reads.refuse(
-                frame, None, f"`{name}` is called inside a compiled step", MOVED_OUT,
-                "Python runs once, so the bytes would be the same at each call",
-            )  # fmt: skip
-        elif (f in OPENS or (f.__module__ == SYSTEM and name not in LASTING)) and not (
-            frame.f_code.co_filename.startswith(READING_FILES)
-        ):
-            raise self.reads.refuse_now(
-                frame, f"`{name}` asks the operating system inside a compiled step",
-                "do it outside, and pass what was found, or hand it on with "
-                "graphc.debug.callback(fn, tensor)",
-                "Python runs once, so each call would go by what the first has found",
-            )  # fmt: skip
-        return f in ENTROPY
-
 
 def _kinds(x: Any) -> Iterator[Any]:
     """The classes that isinstance() is given."""
     for kind in x if isinstance(x, tuple) else (x,):
         yield from _kinds(kind) if isinstance(kind, tuple) else (kind,)
-
-
-def _told(f: Callable[[], Any]) -> Any:
-    answer = f()
-    return tuple(answer.items()) if isinstance(answer, dict) else answer
 
 
 def _variables(context: contextvars.Context) -> tuple[Any, ...]:
@@ -388,18 +295,6 @@ def _registered(_: Any) -> Any:
 
 def _subclasses(kind: type) -> tuple[type, ...]:
     return (*kind.__subclasses__(),)
-
-
-def _of_time(kind: type) -> bool:
-    return issubclass(kind, datetime.date)
-
-
-def _hashable(f: Any) -> Any:
-    try:
-        hash(f)
-    except TypeError:
-        return None
-    return f
 
 
 def _keys(args: Sequence[Any]) -> Iterator[Any]:
@@ -450,6 +345,11 @@ def _set_by_object(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
         writes.attribute(reads, frame, args[0], args[1], value, by_object)
 
 
+def _set_item(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
+    if len(args) > 1:
+        writes.item(reads, frame, args[0], args[1], args[2] if len(args) > 2 else MISSING)
+
+
 def _vars(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
     if args:
         reads.table(frame, args[0])
@@ -489,5 +389,6 @@ SPECIAL: dict[Any, Callable[[Reads, FrameType, Sequence[Any]], None]] = {
     getattr: _getattr, hasattr: _hasattr, setattr: _setattr, delattr: _setattr,
     object.__getattribute__: _getattr, object.__setattr__: _set_by_object,
     object.__delattr__: _set_by_object, vars: _vars, dir: _dir,
+    operator.setitem: _set_item, operator.delitem: _set_item,
     len: _len, iter: _iter, next: _next, globals: _nothing, locals: _nothing, __import__: _imported,
 }  # fmt: skip

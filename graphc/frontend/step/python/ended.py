@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from graphc.frontend import trace as tracing
 from graphc.frontend.step.python import counts, rebound, settled
+from graphc.frontend.step.python.observers import Inlined, touched
 from graphc.frontend.step.python.reads import Reads
 from graphc.frontend.step.python.stores import check_registered, forget_cached
 from graphc.frontend.step.python.tables import settle, spend
@@ -37,7 +38,14 @@ def settling(reads: Reads) -> Iterator[None]:
         settled.drop(reads)
         counts.repeat_counts(reads)
         forget_cached(reads.notes)
-        reads.check_deferred()
+        _check_deferred(reads)
     reads.stores.check(reads)
     if trace is not None:  # a plan keeps it, not all that it met
         trace.setting = trace.wrote = trace.stored = None
+
+
+def _check_deferred(reads: Reads) -> None:
+    """Raise `Inlined` if the step looks at what a hook that waits for its end may change."""
+    for hook in getattr(tracing.active(), "deferred", ()):
+        if touched(hook).meets(*reads.places()):
+            raise Inlined(hook)

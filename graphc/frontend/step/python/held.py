@@ -82,6 +82,12 @@ class Whole:
             return *(k for k, _ in pairs), *(v for _, v in pairs)
         return bytes(c) if isinstance(c, BYTES) else tuple(c)
 
+    def item(self, key: Any) -> Any:
+        """What a dict had under a key; MISSING if nothing, or if that is not known."""
+        half = len(self.kept) // 2
+        at = next((k for k in range(half) if self.kept[k] == key), -1)
+        return MISSING if at < 0 else self.kept[half + at]
+
     def __call__(self, container: Any) -> Any:
         now = self.items(container)
         if now == self.kept if isinstance(now, bytes | frozenset) else self._same(now):

@@ -96,6 +96,8 @@ def _replaced(
         return partial(_later, trace, reads, f)
     if name in LEVELS and _is_logging(f) and not of_package:
         return partial(_log_later, trace, reads, f, name, LEVELS[name])
+    if name in LEVELS and _is_installed_logger(f, args) and _is_dropped(frame):
+        return partial(_later, trace, reads, f)
     if _hashed(f) and f in (float, int, str) and len(args) == 1 and _is_number(first):
         return partial(_converted, trace, f)
     if _hashed(f) and f in (repr, format) and isinstance(first, Tensor):
@@ -341,6 +343,14 @@ def percent(frame: FrameType, left: Any, right: Any) -> Percent | None:
 def _is_logging(f: Any) -> bool:
     inner = f.__func__ if isinstance(f, MethodType) else f
     return isinstance(inner, FunctionType) and inner.__module__ == "logging"
+
+
+def _is_installed_logger(f: Any, args: Sequence[Any]) -> bool:
+    """Whether it is a method of a logger of a package's own, as loguru has one."""
+    inner = f.__func__ if isinstance(f, MethodType) else f
+    me = getattr(f, "__self__", args[0] if args else None)
+    installed = isinstance(inner, FunctionType) and whose(inner.__code__.co_filename) == INSTALLED
+    return installed and "logger" in type(me).__name__.lower()
 
 
 def _log_later(

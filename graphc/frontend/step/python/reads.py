@@ -14,6 +14,7 @@ import warnings
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from functools import cached_property
+from itertools import chain
 from operator import attrgetter
 from types import FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -25,6 +26,7 @@ from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import Carried
 from graphc.frontend.step.names import key_text
 from graphc.frontend.step.python.ages import flat, held_by, youngest
+from graphc.frontend.step.python.changed import OWN_ITEM, stays
 from graphc.frontend.step.python.code import is_library
 from graphc.frontend.step.python.found import (
     HEAP_TYPE,
@@ -62,7 +64,6 @@ from graphc.frontend.step.python.held import (
 )  # fmt: skip
 from graphc.frontend.step.python.met import Met
 from graphc.frontend.step.python.numbers import ReadNumbers
-from graphc.frontend.step.python.observers import Inlined, touched
 from graphc.frontend.step.python.sets import Kept
 from graphc.frontend.step.python.stack import MISSING
 from graphc.frontend.step.python.stand_ins import StandIns
@@ -72,6 +73,7 @@ from graphc.frontend.tensor import Tensor
 
 MAX_ITEMS = 10_000
 MAX_BYTES = 1 << 16
+OF_FUNCTIONS = ("__code__", "__defaults__", "__kwdefaults__")
 OF_HISTORY = ("is_leaf", "grad_fn")
 OF_CALL = (*OF_HISTORY, "_version", "storage_offset")  # what a stand-in cannot know
 OF_EACH = ("data", "grad", "shape", "dtype", "requires_grad")  # of tensors: no methods
@@ -99,6 +101,7 @@ class Reads(Met):
         self._late: list[tuple[FrameType, Any, str]] = []
         self.anew: set[int] = set()  # containers of which each call finds others like them
         self.stores = Stores(self.know)
+        self._filled: set[Place] = set()  # items that a look-up made
         self._kept: list[Any] = []  # what keeps things as if they had been there before the step
         self.filters = warnings.filters  # another list, where the step changes what is shown
 
@@ -259,6 +262,9 @@ class Reads(Met):
     def _of_object(self, place: Place, frame: FrameType, label: str, x: Any, name: str) -> None:
         kind = type(x)
         kept = raw(kind.__mro__, name)
+        if kind is FunctionType and name in OF_FUNCTIONS:
+            self.note(place, frame, label, x, [(attrgetter(name), x, getattr(x, name))])
+            return
         ours = not self.is_users(kind) and kind.__module__.startswith("graphc.")
         getter = raw(kind.__mro__, "__getattribute__")
         by_code = getter is not object.__getattribute__ and not isinstance(getter, FunctionType)
@@ -278,6 +284,7 @@ class Reads(Met):
         """`c[key]` of a defaultdict makes the item: it counts as there before the step."""
         if type(c) is defaultdict and key not in c and id(c) not in self._made():
             self._kept.append(c[key])
+            self._filled.add(("item", id(c), key))
 
     def item(self, frame: FrameType, c: Any, key: Any) -> None:
         """What c[key] finds."""
@@ -294,11 +301,19 @@ class Reads(Met):
 
     def _item(self, frame: FrameType, c: Any, key: Any) -> None:
         try:
-            place = ("item", id(c), key)
+            place: Place = ("item", id(c), key)
             if self._known(place) or (type(c) is tuple and self.is_known(c)):
                 return
             plain = type(c) is dict or isinstance(c, Table)
             row = in_mapping(c, key) if plain else (Item(key), c, Item(key)(c))
+            if id(c) in self._before and place not in self._filled:
+                then = stays(c, key, self._before[id(c)], chain(self.written, self.rewritten))
+                if then is MISSING:
+                    self.whole(frame, c, deep=False)
+                if then is not key:
+                    place, row = ("item", id(c), then), (Item(then), c, row[2])
+                    if then in (MISSING, OWN_ITEM) or self._known(place):
+                        return
         except TypeError:  # no hash: the step will find that out
             return
         self.note(place, frame, f"`{self.name(c)}[{key_text(key)}]`", c, [row])
@@ -390,12 +405,6 @@ class Reads(Met):
         self.know(x, self.name(x))
         self._refused.append((x, Unguarded(what, why=why, fix=fix, where=where(frame))))
 
-    def refuse_now(self, frame: FrameType, what: str, fix: str, why: str) -> Exception:
-        """An error to raise, since the step cannot go on."""
-        error = Unguarded(what, why=why, fix=fix, where=where(frame))
-        trace = tracing.active()
-        return error if trace is None else trace.refuse(error)
-
     # ---- writes --------------------------------------------------------------------------------
 
     def wrote(self, what: str, x: Any, key: Any) -> None:
@@ -431,11 +440,9 @@ class Reads(Met):
         """What is younger than the trace, or a copy made for it."""
         return self._made() | arguments(tracing.active()).keys()
 
-    def check_deferred(self) -> None:
-        """Raise `Inlined` if the step looks at what a hook that waits for its end may change."""
-        for hook in getattr(tracing.active(), "deferred", ()):
-            if touched(hook).meets([*self.notes, *self.written], set(self._before)):
-                raise Inlined(hook)
+    def places(self) -> tuple[list[Place], set[int]]:
+        """What was read or written, and which containers changed."""
+        return [*self.notes, *self.written], set(self._before)
 
     # ---- the end -------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from typing import Any
 from graphc.frontend import trace as tracing
 from graphc.frontend.step.python.found import Row, in_mapping, in_object, is_module, kept_by, own
 from graphc.frontend.step.python.guards import SIMPLE, same
-from graphc.frontend.step.python.held import Note, Place, add
+from graphc.frontend.step.python.held import Note, Place, Whole, add
 from graphc.frontend.step.python.reads import Reads
 from graphc.frontend.step.python.stack import MISSING
 from graphc.frontend.step.python.stores import Store
@@ -27,26 +27,31 @@ def drop(reads: Reads) -> None:
     trace = tracing.active()
     if trace is None:
         return
-    left = _last(trace.after_commit, reads)
-    made = reads.made()
+    made, runs = reads.made(), _runs(trace.after_commit, reads)
+    left = [s for run in runs for s in {s.place: s for s in run if _is_place(s)}.values()]
     kept = {id(s.effect) for s in left if not _leaves_what_was(reads, s, left, made)}
-    ours = {id(s.effect) for s in reads.stores.of_places()}
+    whole = {s.place for run in runs for s in run if not _is_place(s)}
+    moved = {c for c in whole if not _is_as_before(reads, c, runs, made)}
+    kept |= {id(s.effect) for s in reads.stores.all if s.place in moved}
+    ours = {id(s.effect) for s in reads.stores.all}
     trace.after_commit[:] = [a for a in trace.after_commit if id(a) not in ours or id(a) in kept]
 
 
-def _last(actions: list[Any], reads: Reads) -> list[Store]:
-    """The stores that no other is over before somebody may look."""
-    of = {id(s.effect): s for s in reads.stores.of_places()}
-    quiet = {id(s.effect) for s in reads.stores.all}
-    found: list[Store] = []
-    run: dict[Any, Store] = {}
+def _is_place(store: Store) -> bool:
+    """Whether it sets an attribute, a variable or a cell; others change a container."""
+    return isinstance(store.place, tuple)
+
+
+def _runs(actions: list[Any], reads: Reads) -> list[list[Store]]:
+    """The stores in their order, apart where somebody may look between them."""
+    of = {id(s.effect): s for s in reads.stores.all}
+    found: list[list[Store]] = [[]]
     for action in actions:
         if (store := of.get(id(action))) is not None:
-            run[store.place] = store
-        elif not (id(action) in quiet or _is_count(action)):
-            found += run.values()
-            run.clear()
-    return [*found, *run.values()]
+            found[-1].append(store)
+        elif not _is_count(action):
+            found.append([])
+    return found
 
 
 def _is_count(action: Any) -> bool:
@@ -71,6 +76,23 @@ def _leaves_what_was(reads: Reads, store: Store, left: list[Store], made: set[in
         return False
     reads.notes[place] = Note(f"`{reads.name(owner)}.{place[2]}`", "", 0, owner, rows, False)
     return True
+
+
+def _is_as_before(reads: Reads, place: int, runs: list[list[Store]], made: set[int]) -> bool:
+    """Whether a container that was read whole has got back what it had, as a stack on which the
+    step pushes and from which it pops."""
+    groups = [found for run in runs if (found := [s for s in run if s.place == place])]
+    c, note = groups[0][0].owner, reads.notes.get(("whole", place, None))
+    if len(groups) > 1 or id(c) in made or isinstance(c, set) or note is None or not note.rows:
+        return False
+    whole = note.rows[-1][0]
+    if not isinstance(whole, Whole) or whole.without:
+        return False
+    before = reads.stores.before(place)
+    then, now = [*before], [*c]
+    if isinstance(c, dict):
+        then, now = [*then, *before.values()], [*now, *c.values()]
+    return [*map(id, then)] == [*map(id, now)]
 
 
 def _rows(place: Place, owner: Any) -> Iterator[Row]:

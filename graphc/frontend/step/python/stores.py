@@ -143,12 +143,8 @@ class Stores:
     def all(self) -> list[Store]:
         return self._all
 
-    def of_places(self) -> list[Store]:
-        """Those that set an attribute, a variable or a cell; the others change a container."""
-        return [s for s in self._all if isinstance(s.place, tuple)]
-
     def before(self, place: Hashable) -> Any:
-        """What stood at a place before the step set it."""
+        """What stood at a place before the step set it; of a container's a copy."""
         put: Any = self._before[place]
         return put.args[1]
 

@@ -54,6 +54,7 @@ from graphc.frontend.step.python.numbers import ReadNumbers
 from graphc.frontend.step.python.ours import length, ours
 from graphc.frontend.step.python.paused import Resume, resumed_by_errors
 from graphc.frontend.step.python.reads import Reads
+from graphc.frontend.step.python.refused import asks_system
 from graphc.frontend.step.python.sets import Kept
 from graphc.frontend.step.python.stack import MISSING, top
 from graphc.frontend.step.python.stores import CHANGED
@@ -411,7 +412,7 @@ class Watch:
 
     def _in_library(self, frame: FrameType, f: Any, args: list[Any]) -> None:
         """In a library only what the user's code has met counts."""
-        if self._calls.asks_system(frame, f):
+        if asks_system(self.reads, frame, f):
             return
         known = self.reads.is_known
         theirs = any(known(x) or self.reads.is_users(type(x)) for x in args)

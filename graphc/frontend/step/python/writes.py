@@ -73,7 +73,13 @@ def _item(reads: Reads, frame: FrameType, depth: int, key: Any, value: Any) -> N
     c = mapping_of(top(frame, depth))
     if value is not MISSING and lazy.stored_later(c, key, value, reads):
         stack.put(frame, depth, lazy.Sink())
-    elif isinstance(c, CONTAINERS):
+    else:
+        item(reads, frame, c, key, value)
+
+
+def item(reads: Reads, frame: FrameType, c: Any, key: Any, value: Any) -> None:
+    """`c[key] = value`, or its removal for MISSING."""
+    if isinstance(c := mapping_of(c), CONTAINERS):
         if is_there(c, key, value):
             reads.item(frame, c, key)
         reads.wrote("item", c, key)
