@@ -33,6 +33,7 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import at_sizes
 from graphc.ir.sizes import Evaluation
 from graphc.ir.symbols import Fixed
+from graphc.ir.types import Array
 
 if TYPE_CHECKING:
     from graphc.passes.profile import Profile
@@ -152,7 +153,8 @@ class Entry:
         self.has_effects = bool(taken.trace.effects)
         result, given = taken.tree if self.has_effects else (taken.tree, ())
         self.hands_on = effects.names_any(result)  # what is older than the step
-        self._within = effects.names_within(given)
+        self._nested = effects.nested(given)
+        self._shows = effects.shows_values(result)
         self.spent = SpentNode(taken.name, taken.no_gradients)
         self.words = Words()
         self.used = self.kept_bytes = 0  # as `budget` has seen last
@@ -172,14 +174,25 @@ class Entry:
 
     def run(self, leaves: Sequence[Tensor], call: effects.Call = ((), {})) -> Any:
         outs, grads, scalars = self.plan.run(leaves)
+        return self.finished(leaves, outs, grads, scalars, call)
+
+    def finished(
+        self,
+        leaves: Sequence[Tensor],
+        outs: Sequence[Array],
+        grads: Sequence[Tensor],
+        scalars: Any,
+        call: effects.Call,
+    ) -> Any:
+        """What a call gives whose program has run, and what it does besides."""
         result, slots = self.results.fill(leaves, outs, grads)
         if slots:
             self.record(slots, leaves, outs, scalars)
         if self.has_effects:
             result, given = result
             actions = self.family.taken.trace.after_commit
-            values = effects.run(actions, given, call, self._within)
-            if values:
+            values = effects.run(actions, given, call, self._nested)
+            if self._shows:
                 result = effects.resolved(result, values)
         if self.hands_on:
             result = effects.of_call(result, call)

@@ -7,7 +7,7 @@ function is given concrete ones, in the order of the notes. A step that fails ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -159,10 +159,23 @@ def names_any(*trees: Any) -> bool:
     return bool(found)
 
 
-def names_within(given: Sequence[Call]) -> bool:
-    """Whether there is one in what an Effect is given, as a part of that."""
-    parts = (a for args, named in given for a in (*args, *named.values()))
-    return names_any(*(a for a in parts if not isinstance(a, Itself)))
+def shows_values(tree: Any) -> bool:
+    """Whether there is a value of the call in it."""
+    found: list[HostValue] = []
+    rebuilt(tree, found.append, HostValue)
+    return bool(found)
+
+
+def nested(given: Sequence[Call]) -> set[int]:
+    """The Effects given what has an `Itself` or a value of the call in it, as a part of that."""
+    found = set()
+    for number, (args, named) in enumerate(given):
+        parts = [a for a in (*args, *named.values()) if not isinstance(a, Itself | HostValue)]
+        inside: list[Any] = []
+        rebuilt(parts, inside.append, (Itself, HostValue))
+        if inside:
+            found.add(number)
+    return found
 
 
 def of_call(tree: Any, call: Call) -> Any:
@@ -171,11 +184,11 @@ def of_call(tree: Any, call: Call) -> Any:
 
 
 def run(
-    actions: Sequence[Any], given: Sequence[Any], call: Call, within: bool = False
+    actions: Sequence[Any], given: Sequence[Any], call: Call, nested: Container[int]
 ) -> dict[int, Any]:
     """All actions in their order; returns the values of HostValues by number. After the error of
     one no other effect happens, as in eager code, but what the package itself keeps in step with
-    the program does. `within`: whether an `Itself` may be a part of what is given."""
+    the program does. `nested`: numbers of Effects, as the function of that name finds them."""
     values: dict[int, Any] = {}
     failed: BaseException | None = None
     for action in actions:
@@ -183,12 +196,11 @@ def run(
             action()
         elif failed is None:
             args, kwargs = given[action.number]
-            if values:
-                args, kwargs = resolved((args, kwargs), values)
-            if within:
-                args, kwargs = of_call((args, kwargs), call)
-            args = [a.of(call) if isinstance(a, Itself) else a for a in args]
-            kwargs = {k: a.of(call) if isinstance(a, Itself) else a for k, a in kwargs.items()}
+            if action.number in nested:
+                args, kwargs = of_call(resolved((args, kwargs), values), call)
+            args = [_now_of(a, call, values) for a in args]
+            if kwargs:
+                kwargs = {k: _now_of(a, call, values) for k, a in kwargs.items()}
             try:
                 result = action.action(*args, **kwargs)
                 if action.result >= 0:
@@ -198,6 +210,12 @@ def run(
     if failed is not None:
         raise failed
     return values
+
+
+def _now_of(a: Any, call: Call, values: Mapping[int, Any]) -> Any:
+    if isinstance(a, Itself):
+        return a.of(call)
+    return values[a.number] if type(a) is HostValue else a
 
 
 def resolved(tree: Any, values: Mapping[int, Any]) -> Any:

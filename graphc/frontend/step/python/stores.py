@@ -126,6 +126,10 @@ class Stores:
             self._keep(c)
             self._note(c, id(c), f, *args)
 
+    def keeps(self, c: Any) -> bool:
+        """Whether a container is put back as it is known to have been."""
+        return id(c) in self._before
+
     def _keep(self, c: Any) -> None:
         if id(c) not in self._before:
             self._before[id(c)] = partial(_refill, c, c.copy())
