@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphc.frontend.step.python.found import HEAP_TYPE, item, own, special
+from graphc.frontend.step.python.found import HEAP_TYPE, Special, item, own
 from graphc.frontend.step.python.guards import Guard
 from graphc.frontend.step.python.held import Whole
 from graphc.frontend.step.python.standing import Like, Seen, Standing
@@ -196,7 +196,7 @@ def of_guard(guard: Guard) -> list[Word] | None:
         return None
     if get is type:
         return [(subject, WORD)]
-    if get is special:
+    if isinstance(get, Special):
         return of_classes(subject)
     if get is own:
         return (of_object(subject) or [])[:1] or None
