@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import graphc
+from graphc.errors import Untraceable
 
 
 @dataclasses.dataclass
@@ -148,3 +149,59 @@ def test_an_argument_that_stands_in_a_place_of_the_first_call() -> None:
         assert state["m"].tolist() == [k, k]
         assert box.m.tolist() == [2 * k - 1, 2 * k - 1]
         assert x.tolist() == [1, 1]
+
+
+class Slotted:
+    __slots__ = ("m", "t")
+
+    def __init__(self, t: int, m: Any) -> None:
+        self.t, self.m = t, m
+
+
+class Plain:
+    def __init__(self, t: int, m: Any) -> None:
+        self.t, self.m = t, m
+
+
+@pytest.mark.parametrize("kind", [Slotted, Plain])
+def test_a_new_object_with_tensors_is_refused_where_it_is_kept(kind: Any) -> None:
+    """A slot was not looked at, so that what the step was traced with stayed in it."""
+    box = Space(s=kind(0, graphc.zeros(2)))
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        box.s = kind(box.s.t + 1, box.s.m + x)  # here
+        return x.sum()
+
+    with pytest.raises(Untraceable, match="keeps a new") as e:
+        step(graphc.ones(2))
+    assert "# here" in str(e.value) and "dataclass" in str(e.value)
+    assert box.s.t == 0 and box.s.m.tolist() == [0.0, 0.0]
+    with pytest.raises(Untraceable, match="returns a new"):
+        graphc.compile(lambda x: [kind(1, x * 2)])(graphc.ones(2))
+    made = graphc.compile(lambda x: (box.s, kind(1, 2), x))(graphc.ones(2))
+    assert made[0] is box.s and made[1].t == 1
+
+
+@pytest.mark.parametrize("owner", [Space, dict])
+def test_a_tensor_that_a_step_takes_away_again(owner: Any) -> None:
+    box = owner()
+    of = box if owner is dict else vars(box)
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        if owner is dict:
+            if "tmp" in box:
+                return box.pop("tmp").sum() + x.sum()
+            box["tmp"] = x * 2
+        elif hasattr(box, "tmp"):
+            y = box.tmp.sum() + x.sum()
+            del box.tmp
+            return y
+        else:
+            box.tmp = x * 2
+        return x.sum()
+
+    found = [step(graphc.ones(2) + k).item() for k in range(5)]
+    assert found == [2.0, 4.0 + 4.0, 6.0, 12.0 + 8.0, 10.0]
+    assert [*of] == ["tmp"] and step.stats.programs == 2

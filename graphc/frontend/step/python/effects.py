@@ -146,12 +146,6 @@ def drop_unused(trace: Trace, result: Any) -> None:
         trace.effects.clear()
 
 
-def handed_on(trace: Trace, result: Any) -> Any:
-    """What the step returns, with an `Itself` for each container in it that is older."""
-    older, trace.older = trace.older, {}
-    return rebuilt(result, lambda x: x, instead=older) if older else result
-
-
 def names_any(*trees: Any) -> bool:
     """Whether there is an `Itself` in them."""
     found: list[Itself] = []

@@ -15,13 +15,21 @@ from types import CellType, MemberDescriptorType
 from typing import Any, NamedTuple
 from weakref import WeakMethod
 
-from graphc.errors import Untraceable
+from graphc.errors import Untraceable, user_location
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.noted import Effect
 from graphc.frontend.step.python import effects
 from graphc.frontend.step.python.effects import Argument, Itself
-from graphc.frontend.step.python.found import contents, is_module, own, raw, sets_by_code
+from graphc.frontend.step.python.found import (
+    contents,
+    is_module,
+    kept_by,
+    own,
+    raw,
+    sets_by_code,
+    slots,
+)
 from graphc.frontend.step.python.held import FIXED, Note, Place, forget
 from graphc.frontend.step.python.stack import MISSING
 from graphc.frontend.step.signature import is_record, rebuilt, record
@@ -45,6 +53,7 @@ class Store(NamedTuple):
     place: Hashable
     effect: Effect
     given: tuple[Any, ...]
+    where: Where
 
 
 class Stores:
@@ -67,7 +76,7 @@ class Stores:
             if know := self._know():
                 know(x, type(x).__name__)
         effects.repeat(trace, partial(action, **how), ((owner, *given), {}))
-        self._all.append(Store(owner, place, trace.after_commit[-1], given))
+        self._all.append(Store(owner, place, trace.after_commit[-1], given, user_location()))
 
     def attribute(self, x: Any, name: str, value: Any, by_object: bool = False) -> None:
         """`x.name = value`, or its removal for MISSING; `by_object`: by `object.__setattr__`."""
@@ -167,13 +176,7 @@ class Stores:
         for s in self._all:
             for x in s.given:
                 if id(x) in made and any(holds(trace, v) for _, v in _inside(x, objects=True)):
-                    raise trace.refuse(
-                        Untraceable(
-                            f"the step keeps a new {type(x).__name__} with tensors in it",
-                            why="each call would need a new one, which nobody can make",
-                            fix="keep the tensors, a dict or a dataclass of them, or return it",
-                        )
-                    )
+                    raise trace.refuse(_of_class(x, "keeps", s.where))
 
     def check(self, reads: Any) -> None:
         """Refuse a traced tensor in an old object that is not known to be stored there."""
@@ -260,7 +263,35 @@ def _inside(x: Any, objects: bool = False) -> Iterable[tuple[Hashable, Any]]:
     ours = type(x).__module__.startswith("graphc.")
     if isinstance(x, Tensor | type) or ours or is_module(x):  # modules keep what hooks compute
         return []
-    return [(("attr", id(x), k), v) for k, v in own(x).items()]
+    kept = own(x) if not objects else own(x) | {k: kept_by(x, k) for k in slots(type(x))}
+    return [(("attr", id(x), k), v) for k, v in kept.items()]
+
+
+def _of_class(x: Any, what: str, where: Where | None = None) -> Untraceable:
+    return Untraceable(
+        f"the step {what} a new {type(x).__name__} with tensors in it",
+        why="each call would need a new one, which nobody can make",
+        fix=f"{what[:-1]} the tensors, or a dict, a tuple or a dataclass of them",
+        where=where,
+    )
+
+
+def handed_on(trace: Trace, result: Any) -> Any:
+    """What the step returns, with an `Itself` for each container in it that is older. Refuses an
+    object that the step has made of another kind, with tensors in it."""
+    pending = [result]
+    while pending:
+        x = pending.pop()
+        if id(x) in trace.older:
+            continue
+        if isinstance(x, tuple | list):
+            pending += x
+        elif isinstance(x, dict) or is_record(x):
+            pending += (x if isinstance(x, dict) else record(x)).values()
+        elif id(x) in trace.fresh and any(holds(trace, v) for _, v in _inside(x, objects=True)):
+            raise trace.refuse(_of_class(x, "returns"))
+    older, trace.older, trace.fresh = trace.older, {}, set()
+    return rebuilt(result, lambda x: x, instead=older) if older else result
 
 
 def copied(trace: Trace, x: Any, made: set[int]) -> bool:
@@ -281,6 +312,7 @@ def find_older(trace: Trace, reads: Any) -> None:
     whoever it hands one on to gets that, whatever the call has put into it, and no copy."""
     found = {id(x): x for x in reads.held.values() if type(x) in COPIED or is_record(x)}
     older = {k: Itself(found[k]) for k in found.keys() & reads.older() - reads.anew}
+    trace.fresh = reads.made()
     trace.older = older | {id(x): Argument(path) for x, path in reads.stores.passed}
 
 
