@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import SimpleNamespace as Space
 from typing import Any
 
+import numpy as np
 import pytest
 
 import graphc
@@ -205,3 +206,56 @@ def test_a_tensor_that_a_step_takes_away_again(owner: Any) -> None:
     found = [step(graphc.ones(2) + k).item() for k in range(5)]
     assert found == [2.0, 4.0 + 4.0, 6.0, 12.0 + 8.0, 10.0]
     assert [*of] == ["tmp"] and step.stats.programs == 2
+
+
+def test_containers_among_the_arguments_that_change_places() -> None:
+    def step(rows: Any, x: Any) -> Any:
+        rows[0], rows[1] = rows[1], rows[0]
+        rows[0].append(x.sum())
+        return rows[1]
+
+    compiled = graphc.compile(step)
+    mine: list[Any] = [[], []]
+    wanted: list[Any] = [[], []]
+    for k in range(5):
+        x = graphc.ones(2) * k
+        assert plain(compiled(mine, x)) == plain(step(wanted, x))
+        assert plain(mine) == plain(wanted)
+    out = compiled(mine, x)
+    assert out is mine[1]
+
+
+def test_an_array_of_numpys_that_a_step_writes() -> None:
+    """Written while a step was traced, once for each time that it was, and by no later call."""
+
+    def world() -> tuple[Any, Any, Callable[[Any], Any]]:
+        counts, flags, at = np.zeros(4), np.zeros(2), Space(k=0)
+
+        def step(x: Any) -> Any:
+            counts[at.k % 4] += 1
+            flags[1] = 5.0
+            at.k += 1
+            made = np.zeros(2)
+            made[0] = 2.0
+            return x.sum() * float(counts[0]) + graphc.from_numpy(made).sum()
+
+        return counts, flags, step
+
+    (counts, flags, step), (wanted, wanted_flags, eager) = world(), world()
+    compiled = graphc.compile(step)
+    for k in range(6):
+        x = graphc.ones(3) + k
+        assert compiled(x).item() == eager(x).item()
+        assert counts.tolist() == wanted.tolist() and flags.tolist() == wanted_flags.tolist()
+    flag = np.zeros(2)
+
+    @graphc.compile
+    def marking(x: Any) -> Any:
+        flag[1] = 3.0
+        return x.sum()
+
+    for _ in range(3):
+        marking(graphc.ones(2))
+        assert flag.tolist() == [0.0, 3.0]
+        flag[1] = 0.0
+    assert marking.stats.programs == 1

@@ -153,6 +153,7 @@ class Entry:
         self.has_effects = bool(taken.trace.effects)
         result, given = taken.tree if self.has_effects else (taken.tree, ())
         self.hands_on = effects.names_any(result)  # what is older than the step
+        self._passed = effects.arguments_in(taken.tree)
         self._nested = effects.nested(given)
         self._shows = effects.shows_values(result)
         self.spent = SpentNode(taken.name, taken.no_gradients)
@@ -188,14 +189,15 @@ class Entry:
         result, slots = self.results.fill(leaves, outs, grads)
         if slots:
             self.record(slots, leaves, outs, scalars)
+        passed = {a.it: a.found(call) for a in self._passed} if self._passed else {}
         if self.has_effects:
             result, given = result
             actions = self.family.taken.trace.after_commit
-            values = effects.run(actions, given, call, self._nested)
+            values = effects.run(actions, given, passed, self._nested)
             if self._shows:
                 result = effects.resolved(result, values)
         if self.hands_on:
-            result = effects.of_call(result, call)
+            result = effects.of_call(result, passed)
         return result
 
     def record(

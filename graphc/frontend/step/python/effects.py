@@ -27,6 +27,7 @@ from graphc.ir.sugar import reshape
 
 KINDS = (bool, int, float)  # of numbers, by the category of a dtype
 Call = tuple[Sequence[Any], Mapping[str, Any]]
+Passed = Mapping[tuple[Any, ...], Any]  # containers among the arguments, by their keys
 UNSURE = "return None and write no tensor, or compute inside the module's forward"
 
 
@@ -38,7 +39,7 @@ class Itself:
     def __init__(self, it: Any) -> None:
         self.it = it
 
-    def of(self, call: Call) -> Any:
+    def of(self, passed: Passed) -> Any:
         return self.it
 
     def token(self) -> Hashable:
@@ -49,7 +50,11 @@ class Itself:
 class Argument(Itself):
     """A container among the arguments of each call, by the keys that lead to it."""
 
-    def of(self, call: Call) -> Any:
+    def of(self, passed: Passed) -> Any:
+        return passed[self.it]
+
+    def found(self, call: Call) -> Any:
+        """Which one it is, before an Effect has changed what leads to it."""
         x: Any = call
         for key in self.it:
             x = getattr(x, key) if is_record(x) else x[key]
@@ -146,6 +151,13 @@ def drop_unused(trace: Trace, result: Any) -> None:
         trace.effects.clear()
 
 
+def arguments_in(tree: Any) -> list[Argument]:
+    """The containers among the arguments that are named in it."""
+    found: list[Itself] = []
+    rebuilt(tree, found.append, Itself)
+    return [a for a in found if isinstance(a, Argument)]
+
+
 def names_any(*trees: Any) -> bool:
     """Whether there is an `Itself` in them."""
     found: list[Itself] = []
@@ -172,13 +184,13 @@ def nested(given: Sequence[Call]) -> set[int]:
     return found
 
 
-def of_call(tree: Any, call: Call) -> Any:
+def of_call(tree: Any, passed: Passed) -> Any:
     """The tree with what each `Itself` in it stands for."""
-    return rebuilt(tree, lambda a: a.of(call), Itself)
+    return rebuilt(tree, lambda a: a.of(passed), Itself)
 
 
 def run(
-    actions: Sequence[Any], given: Sequence[Any], call: Call, nested: Container[int]
+    actions: Sequence[Any], given: Sequence[Any], passed: Passed, nested: Container[int]
 ) -> dict[int, Any]:
     """All actions in their order; returns the values of HostValues by number. After the error of
     one no other effect happens, as in eager code, but what the package itself keeps in step with
@@ -191,10 +203,10 @@ def run(
         elif failed is None:
             args, kwargs = given[action.number]
             if action.number in nested:
-                args, kwargs = of_call(resolved((args, kwargs), values), call)
-            args = [_now_of(a, call, values) for a in args]
+                args, kwargs = of_call(resolved((args, kwargs), values), passed)
+            args = [_now_of(a, passed, values) for a in args]
             if kwargs:
-                kwargs = {k: _now_of(a, call, values) for k, a in kwargs.items()}
+                kwargs = {k: _now_of(a, passed, values) for k, a in kwargs.items()}
             try:
                 result = action.action(*args, **kwargs)
                 if action.result >= 0:
@@ -206,9 +218,9 @@ def run(
     return values
 
 
-def _now_of(a: Any, call: Call, values: Mapping[int, Any]) -> Any:
+def _now_of(a: Any, passed: Passed, values: Mapping[int, Any]) -> Any:
     if isinstance(a, Itself):
-        return a.of(call)
+        return a.of(passed)
     return values[a.number] if type(a) is HostValue else a
 
 

@@ -15,6 +15,8 @@ from types import CellType, MemberDescriptorType
 from typing import Any, NamedTuple
 from weakref import WeakMethod
 
+import numpy as np
+
 from graphc.errors import Untraceable, user_location
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
@@ -118,7 +120,7 @@ class Stores:
 
     def item(self, c: Any, key: Any, value: Any) -> None:
         """`c[key] = value`, or its removal for MISSING."""
-        if _is_users(c) and not is_there(c, key, value):
+        if (_is_users(c) or type(c) is np.ndarray) and not is_there(c, key, value):
             self._keep(c)
             self._note(c, id(c), set_item, value, key=key)
 
@@ -156,7 +158,7 @@ class Stores:
             return
         find_older(trace, reads)
         made: set[int] = reads.made()
-        passed = arguments(trace)
+        passed = {id(x): path for x, path in self.passed}  # not where the step has put them
         own = made - passed.keys()
         dropped = {id(s.effect) for s in self._all if id(s.owner) in own}
         trace.after_commit[:] = [a for a in trace.after_commit if id(a) not in dropped]
@@ -405,6 +407,9 @@ def _method(c: Any, *args: Any, name: str, names: Sequence[str]) -> None:
 
 
 def _refill(c: Any, kept: Any) -> None:
+    if type(c) is np.ndarray:
+        c[...] = kept
+        return
     c.clear()
     c.extend(kept) if isinstance(c, list | deque) else c.update(kept)
 
