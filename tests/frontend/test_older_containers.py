@@ -259,3 +259,28 @@ def test_an_array_of_numpys_that_a_step_writes() -> None:
         assert flag.tolist() == [0.0, 3.0]
         flag[1] = 0.0
     assert marking.stats.programs == 1
+
+
+def test_a_new_container_that_several_get_is_one() -> None:
+    box = Space(rows=[], n=0)
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        out = {"y": x * 2, "n": 1, "inner": [x.sum()]}
+        box.last = out
+        box.rows.append((out, 1))
+        box.first = box.second = [x]
+        box.n += 1
+        return out, [x], box.n
+
+    kept: list[Any] = []
+    for k in range(3):
+        out, other, n = step(graphc.ones(2) + k)
+        assert out is box.last and out is box.rows[k][0] and n == k + 1
+        assert box.first is box.second and other is not box.first
+        assert not any(out is x for x in kept)
+        assert plain(out) == {"y": [2.0 + 2 * k] * 2, "n": 1, "inner": [2.0 + 2 * k]}
+        out["n"] = 7
+        assert box.last["n"] == 7
+        kept.append(out)
+    assert step.stats.programs == 1

@@ -245,7 +245,7 @@ class _Capturing:
             trace.given = given, named
             drawn = python_draws()
             with watching():
-                result = function(*given, **named)
+                result = trace.result = function(*given, **named)
             if trace.refused is not None:
                 raise trace.refused
             refuse_draws(drawn)

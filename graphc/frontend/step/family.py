@@ -153,7 +153,7 @@ class Entry:
         self.has_effects = bool(taken.trace.effects)
         result, given = taken.tree if self.has_effects else (taken.tree, ())
         self.hands_on = effects.names_any(result)  # what is older than the step
-        self._passed = effects.arguments_in(taken.tree)
+        self._named = effects.named_in(taken.tree)
         self._nested = effects.nested(given)
         self._shows = effects.shows_values(result)
         self.spent = SpentNode(taken.name, taken.no_gradients)
@@ -189,9 +189,11 @@ class Entry:
         result, slots = self.results.fill(leaves, outs, grads)
         if slots:
             self.record(slots, leaves, outs, scalars)
-        passed = {a.it: a.found(call) for a in self._passed} if self._passed else {}
+        given: Sequence[Any] = ()
         if self.has_effects:
             result, given = result
+        passed = effects.passed(self._named, given, call) if self._named else {}
+        if self.has_effects:
             actions = self.family.taken.trace.after_commit
             values = effects.run(actions, given, passed, self._nested)
             if self._shows:

@@ -27,7 +27,8 @@ from graphc.ir.sugar import reshape
 
 KINDS = (bool, int, float)  # of numbers, by the category of a dtype
 Call = tuple[Sequence[Any], Mapping[str, Any]]
-Passed = Mapping[tuple[Any, ...], Any]  # containers among the arguments, by their keys
+Passed = Mapping[tuple[Any, ...], Any]  # containers among the arguments, by their keys; Made
+MADE = "made"
 UNSURE = "return None and write no tensor, or compute inside the module's forward"
 
 
@@ -54,7 +55,7 @@ class Argument(Itself):
         return passed[self.it]
 
     def found(self, call: Call) -> Any:
-        """Which one it is, before an Effect has changed what leads to it."""
+        """Which one it is."""
         x: Any = call
         for key in self.it:
             x = getattr(x, key) if is_record(x) else x[key]
@@ -63,6 +64,17 @@ class Argument(Itself):
     def token(self) -> Hashable:
         keys: tuple[Hashable, ...] = self.it
         return keys
+
+
+class Made(Itself):
+    """A container that the step makes and that several get, by the number of what holds it among
+    what Effects are given."""
+
+    def of(self, passed: Passed) -> Any:
+        return passed[MADE, self.it]
+
+    def token(self) -> Hashable:
+        return MADE, self.it
 
 
 def after(action: Callable[..., object], *args: Any, **kwargs: Any) -> None:
@@ -151,11 +163,17 @@ def drop_unused(trace: Trace, result: Any) -> None:
         trace.effects.clear()
 
 
-def arguments_in(tree: Any) -> list[Argument]:
-    """The containers among the arguments that are named in it."""
+def named_in(tree: Any) -> list[Itself]:
+    """What is named in it of which each call has another."""
     found: list[Itself] = []
     rebuilt(tree, found.append, Itself)
-    return [a for a in found if isinstance(a, Argument)]
+    return [a for a in found if isinstance(a, Argument | Made)]
+
+
+def passed(names: Sequence[Itself], given: Sequence[Any], call: Call) -> Passed:
+    """Which they are in a call, before an Effect has changed what leads to them."""
+    made = {(MADE, a.it): given[a.it][0][0] for a in names if isinstance(a, Made)}
+    return made | {a.it: a.found(call) for a in names if isinstance(a, Argument)}
 
 
 def names_any(*trees: Any) -> bool:

@@ -7,8 +7,8 @@ that got somewhere without being seen is refused.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from types import CellType, MemberDescriptorType
@@ -22,7 +22,7 @@ from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.noted import Effect
 from graphc.frontend.step.python import effects
-from graphc.frontend.step.python.effects import Argument, Itself
+from graphc.frontend.step.python.effects import Argument, Itself, Made
 from graphc.frontend.step.python.found import (
     contents,
     is_module,
@@ -162,6 +162,7 @@ class Stores:
         own = made - passed.keys()
         dropped = {id(s.effect) for s in self._all if id(s.owner) in own}
         trace.after_commit[:] = [a for a in trace.after_commit if id(a) not in dropped]
+        _share(trace, [s for s in self._all if id(s.effect) not in dropped], made)
         for s in self._all:
             if id(s.effect) in dropped:
                 trace.effects[s.effect.number] = (), {}
@@ -269,6 +270,43 @@ def _inside(x: Any, objects: bool = False) -> Iterable[tuple[Hashable, Any]]:
     return [(("attr", id(x), k), v) for k, v in kept.items()]
 
 
+def _share(trace: Trace, stores: Sequence[Store], made: set[int]) -> None:
+    """Have one container for all places that get the same new one, the result among them; not of
+    one in which a value of the call stands, or what is older."""
+    seen: Counter[int] = Counter()
+    known = _met([x for s in stores for x in s.given], seen, trace.older)
+    _met([trace.result], seen, trace.older)
+    twice = {k for k in known.keys() & made if seen[k] > 1}
+    for k in twice:
+        inside = _met([known[k]], Counter(), {}).keys() - {k}
+        values: list[HostValue] = []
+        rebuilt(known[k], values.append, HostValue)
+        if values or not inside.isdisjoint(trace.older.keys() | twice):
+            continue
+        trace.older[k] = Made(len(trace.effects))
+        trace.effects.append(((rebuilt(known[k], lambda x: x),), {}))
+
+
+def _met(pending: list[Any], seen: Counter[int], older: Container[int]) -> dict[int, Any]:
+    """The containers that somebody may come to change, in nested ones but not in older ones, by
+    their ids; `seen` counts how often each is met."""
+    found: dict[int, Any] = {}
+    while pending:
+        x = pending.pop()
+        if id(x) in older:
+            continue
+        if type(x) in COPIED or is_record(x):
+            seen[id(x)] += 1
+            found[id(x)] = x
+            if seen[id(x)] > 1:
+                continue
+        if isinstance(x, dict) or is_record(x):
+            pending += (x if isinstance(x, dict) else record(x)).values()
+        elif isinstance(x, tuple | list):
+            pending += x
+    return found
+
+
 def _of_class(x: Any, what: str, where: Where | None = None) -> Untraceable:
     return Untraceable(
         f"the step {what} a new {type(x).__name__} with tensors in it",
@@ -292,7 +330,7 @@ def handed_on(trace: Trace, result: Any) -> Any:
             pending += (x if isinstance(x, dict) else record(x)).values()
         elif id(x) in trace.fresh and any(holds(trace, v) for _, v in _inside(x, objects=True)):
             raise trace.refuse(_of_class(x, "returns"))
-    older, trace.older, trace.fresh = trace.older, {}, set()
+    older, trace.older, trace.fresh, trace.result = trace.older, {}, set(), None
     return rebuilt(result, lambda x: x, instead=older) if older else result
 
 
