@@ -222,6 +222,7 @@ def check_registered(reads: Any) -> None:
         names += [k for k in before if k not in table]
         if names and id(table) not in made:
             raise trace.refuse(Registers(names[0], _owner(reads, table), where))
+    trace.registries.clear()  # a plan keeps the trace, not a module that it met
 
 
 def _owner(reads: Any, table: Any) -> str:
