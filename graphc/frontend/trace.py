@@ -60,6 +60,8 @@ class Trace:
         self.after_commit: list[Any] = []  # host actions after each call, Effects among them
         self.effects: list[Any] = []  # arguments of each Effect
         self.older: dict[int, Any] = {}  # of containers met, by id: what hands them on themselves
+        self.result: Any = None  # what the step returns, until it is noted
+        self.fresh: set[int] = set()  # of what was met, what the step itself has made
         self.unwritten: dict[Tensor, Tensor] = {}  # copies of state for Effects, and its tensors
         self.deferred: list[Any] = []  # hooks that only look, called after each call
         self.given: Any = ()  # the arguments, whose containers are copies of the call's

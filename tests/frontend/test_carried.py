@@ -277,3 +277,20 @@ def test_a_sum_of_sizes_that_is_no_whole_number(start: float) -> None:
         x = graphc.arange(12.0).reshape(6, 2) + k
         assert compiled(x).item() == pytest.approx(plain(x).item())
         assert mine.count == wanted.count
+
+
+def test_what_is_counted_in_a_container_that_the_step_has_changed_before() -> None:
+    mine: dict[str, float] = {"a": 3, "b": 4}
+    wanted = dict(mine)
+
+    def step(of: dict[str, float], x: Any) -> Any:
+        of.update(a=7)
+        of["a"] += 1
+        of["b"] += 2
+        return x.sum()
+
+    compiled = graphc.compile(lambda x: step(mine, x))
+    for _ in range(4):
+        compiled(graphc.ones(2))
+        step(wanted, graphc.ones(2))
+        assert mine == wanted

@@ -28,6 +28,7 @@ from graphc.frontend.step.python.numbers import HostNumber
 from graphc.frontend.step.python.observers import Inlined
 from graphc.frontend.step.python.rebound import choose, release
 from graphc.frontend.step.python.standing import Standing
+from graphc.frontend.step.python.stores import handed_on
 from graphc.frontend.step.signature import alike, rebuilt
 from graphc.frontend.step.sizes import Openness, Pattern
 from graphc.frontend.step.steptrace import SharedArgument, StepTrace
@@ -244,7 +245,7 @@ class _Capturing:
             trace.given = given, named
             drawn = python_draws()
             with watching():
-                result = function(*given, **named)
+                result = trace.result = function(*given, **named)
             if trace.refused is not None:
                 raise trace.refused
             refuse_draws(drawn)
@@ -253,7 +254,7 @@ class _Capturing:
             trace.keep_flags()
             self._note_gradients(stand_ins)
             trace.note_leaves()
-            result = effects.handed_on(trace, result)
+            result = handed_on(trace, result)
             effects.hooks_changed(trace)
             effects.drop_unused(trace, result)
             choose(trace, result)

@@ -125,7 +125,7 @@ class Compiled(Measured):
         if self._numbers.loose:
             args, kwargs = self._numbers.loosened(args, kwargs)
         key = signature(args, kwargs, leaves)
-        for entry in self._entries.get(key, ()):
+        for entry in reversed(self._entries.get(key, ())):  # the last one serves most values
             if entry.fits(leaves):
                 again, self._last = self._last is entry, entry
                 out = entry.run(leaves, given)

@@ -34,6 +34,7 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import at_sizes
 from graphc.ir.sizes import Evaluation
 from graphc.ir.symbols import Fixed
+from graphc.ir.types import Array
 
 if TYPE_CHECKING:
     from graphc.passes.profile import Profile
@@ -153,7 +154,9 @@ class Entry:
         self.has_effects = bool(taken.trace.effects)
         result, given = taken.tree if self.has_effects else (taken.tree, ())
         self.hands_on = effects.names_any(result)  # what is older than the step
-        self._within = effects.names_within(given)
+        self._named = effects.named_in(taken.tree)
+        self._nested = effects.nested(given)
+        self._shows = effects.shows_values(result)
         self.spent = SpentNode(taken.name, taken.no_gradients)
         self.words = Words()
         self.used = self.kept_bytes = 0  # as `budget` has seen last
@@ -173,17 +176,31 @@ class Entry:
 
     def run(self, leaves: Sequence[Tensor], call: effects.Call = ((), {})) -> Any:
         outs, grads, scalars = self.plan.run(leaves)
+        return self.finished(leaves, outs, grads, scalars, call)
+
+    def finished(
+        self,
+        leaves: Sequence[Tensor],
+        outs: Sequence[Array],
+        grads: Sequence[Tensor],
+        scalars: Any,
+        call: effects.Call,
+    ) -> Any:
+        """What a call gives whose program has run, and what it does besides."""
         result, slots = self.results.fill(leaves, outs, grads)
         if slots:
             self.record(slots, leaves, outs, scalars)
+        given: Sequence[Any] = ()
         if self.has_effects:
             result, given = result
+        passed = effects.passed(self._named, given, call) if self._named else {}
+        if self.has_effects:
             actions = self.family.taken.trace.after_commit
-            values = effects.run(actions, given, call, self._within)
-            if values:
+            values = effects.run(actions, given, passed, self._nested)
+            if self._shows:
                 result = effects.resolved(result, values)
         if self.hands_on:
-            result = effects.of_call(result, call)
+            result = effects.of_call(result, passed)
         return result
 
     def record(

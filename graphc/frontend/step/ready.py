@@ -69,10 +69,10 @@ class Ready:
     """One entry, prepared."""
 
     __slots__ = (
-        "_arguments", "_asked", "_assumes", "_at", "_clock", "_default", "_first", "_first_tick",
-        "_getters", "_gradients", "_index", "_kind", "_loss", "_modes", "_moved", "_native",
-        "_numbers", "_plan", "_pointers", "_results", "_scalars", "_storages", "acts", "entry",
-        "latches",
+        "_actions", "_arguments", "_asked", "_assumes", "_at", "_clock", "_default", "_first",
+        "_first_tick", "_getters", "_gradients", "_index", "_kind", "_loss", "_modes", "_moved",
+        "_native", "_numbers", "_plan", "_pointers", "_results", "_scalars", "_storages", "acts",
+        "entry", "latches",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, arguments: Sequence[Argument]) -> None:
@@ -92,7 +92,8 @@ class Ready:
         self._storages, self._clock, self._results = plan.storages, plan.clock, plan.results
         self._pointers = [0] * (len(plan.results) + len(plan.args))
         self._kind, self._index = plan.place.kind, getattr(plan.place, "index", None)
-        self.acts = bool(plan.draws or plan.actions)
+        self._actions = () if entry.has_effects else plan.actions  # all wait for the results
+        self.acts = bool(plan.draws or self._actions)
         self._at = 0
         self._loss: tuple[TensorSpec | None, bool, Node | None] = None, False, None
         if loss is not None and (loss.slot < 0 or entry.backward is None):
@@ -226,16 +227,13 @@ class Ready:
     def act(self) -> None:
         for generator, count in self._plan.draws:
             generator.advance(count)
-        for action in self._plan.actions:
+        for action in self._actions:
             action()
 
     def _filled(self, args: Sequence[Any], outs: list[Array], scalars: Sequence[Scalar]) -> Any:
         """A result that is more than a loss."""
         leaves = [x for x in args if isinstance(x, Tensor)]
-        result, slots = self.entry.results.fill(leaves, outs, ())
-        if slots:
-            self.entry.record(slots, leaves, outs, scalars or self._scalars)
-        return result
+        return self.entry.finished(leaves, outs, (), scalars or self._scalars, (args, {}))
 
 
 class Patience:
@@ -260,7 +258,7 @@ def prepared(entry: Entry, args: Sequence[Any], leaves: Sequence[Tensor]) -> Rea
     """The next call after one with these arguments, if it may be as simple as that."""
     plan, kept = entry.plan, entry.guards.sets[0]
     arguments = _arguments(plan, args)
-    special = entry.has_effects or entry.hands_on or plan.fixed or modes.anomaly
+    special = plan.fixed or modes.anomaly
     if arguments is None or special or not plan.rests():
         return None
     with running.lock:  # what is watched now stays alive until something else is

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from graphc.frontend.size import Size
 from graphc.frontend.step.capture import Layout, Output
 from graphc.frontend.step.python.standing import Standing
-from graphc.frontend.step.signature import rebuilt
+from graphc.frontend.step.signature import TABLES, is_record, rebuilt
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.frontend.views import inverse, replay
 from graphc.ir.sizes import Evaluation
 from graphc.ir.symbols import Unknown
 from graphc.ir.types import Array, TensorSpec
+
+Leaf = Callable[[Output], Any]
 
 
 class Strided:
@@ -28,6 +31,32 @@ class Strided:
         out = fresh(array.transpose(self._perm), self._spec)
         out.storage.strides = self._strides
         return out
+
+
+def filler(x: Any) -> Callable[[Leaf], Any] | None:
+    """What `rebuilt(x, leaf, Output)` gives, of a leaf, with all that is asked of x asked once;
+    None if that is x itself: where it holds no output and nothing that each call makes anew."""
+    if isinstance(x, Output):
+        return lambda leaf: leaf(x)
+    named = isinstance(x, tuple) and hasattr(x, "_fields")
+    if named or type(x) in (list, tuple, Size):
+        parts, kind = _parts(tuple.__iter__(x) if named else x), type(x)
+        if not named and type(x) is not list and not any(f for f, _ in parts):
+            return None
+        if named:
+            return lambda leaf: kind(*[f(leaf) if f else item for f, item in parts])
+        return lambda leaf: kind([f(leaf) if f else item for f, item in parts])
+    if type(x) in TABLES:
+        parts, keys, kind = _parts(x.values()), list(x), type(x)
+        return lambda leaf: kind(zip(keys, [f(leaf) if f else item for f, item in parts]))
+    found: list[Output] = []
+    if is_record(x):
+        rebuilt(x, found.append, Output)
+    return (lambda leaf: rebuilt(x, leaf, Output)) if found else None
+
+
+def _parts(items: Iterable[Any]) -> list[tuple[Callable[[Leaf], Any] | None, Any]]:
+    return [(filler(item), item) for item in items]
 
 
 class Results:
@@ -45,6 +74,7 @@ class Results:
         step rebinds."""
         tree = rebuilt(tree, sizes, Unknown)
         self._tree = tree = rebuilt(tree, lambda o: o.at(sizes), Output)
+        self._filled = filler(tree)
         self._types, self._places = types, places
         self._strided = {k: Strided(types[k], sizes(at)) for k, at in enumerate(layouts) if at[0]}
         bare = isinstance(tree, Output) and tree.source == "out" and not tree.views
@@ -87,7 +117,7 @@ class Results:
                 slots[o.slot] = out
             return out
 
-        result = rebuilt(self._tree, tensor, Output)
+        result = self._tree if self._filled is None else self._filled(tensor)
         return result, [slots[k] for k in sorted(slots)]
 
 

@@ -82,7 +82,8 @@ def count(reads: Reads, frame: FrameType, what: str, x: Any, key: Any, by: float
         reads.changing(table)
         note = reads.notes[place] if known else reads.notes.pop(place)
         reads.counted[place] = Count(note, what, x, key, before, [])
-        reads.begun.setdefault(place, reads.counted[place])
+        if not reads.stores.keeps(table):  # else it is put back as a whole, as the step began
+            reads.begun.setdefault(place, reads.counted[place])
     reads.counted[place].steps.append(step := partial(add, what, x, key, by))
     trace.after_commit.append(step)
     return True

@@ -7,7 +7,7 @@ function is given concrete ones, in the order of the notes. A step that fails ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,8 @@ from graphc.ir.sugar import reshape
 
 KINDS = (bool, int, float)  # of numbers, by the category of a dtype
 Call = tuple[Sequence[Any], Mapping[str, Any]]
+Passed = Mapping[tuple[Any, ...], Any]  # containers among the arguments, by their keys; Made
+MADE = "made"
 UNSURE = "return None and write no tensor, or compute inside the module's forward"
 
 
@@ -38,7 +40,7 @@ class Itself:
     def __init__(self, it: Any) -> None:
         self.it = it
 
-    def of(self, call: Call) -> Any:
+    def of(self, passed: Passed) -> Any:
         return self.it
 
     def token(self) -> Hashable:
@@ -49,7 +51,11 @@ class Itself:
 class Argument(Itself):
     """A container among the arguments of each call, by the keys that lead to it."""
 
-    def of(self, call: Call) -> Any:
+    def of(self, passed: Passed) -> Any:
+        return passed[self.it]
+
+    def found(self, call: Call) -> Any:
+        """Which one it is."""
         x: Any = call
         for key in self.it:
             x = getattr(x, key) if is_record(x) else x[key]
@@ -58,6 +64,17 @@ class Argument(Itself):
     def token(self) -> Hashable:
         keys: tuple[Hashable, ...] = self.it
         return keys
+
+
+class Made(Itself):
+    """A container that the step makes and that several get, by the number of what holds it among
+    what Effects are given."""
+
+    def of(self, passed: Passed) -> Any:
+        return passed[MADE, self.it]
+
+    def token(self) -> Hashable:
+        return MADE, self.it
 
 
 def after(action: Callable[..., object], *args: Any, **kwargs: Any) -> None:
@@ -154,10 +171,17 @@ def renumber(trace: Trace) -> None:
     trace.effects[:] = given
 
 
-def handed_on(trace: Trace, result: Any) -> Any:
-    """What the step returns, with an `Itself` for each container in it that is older."""
-    older, trace.older = trace.older, {}
-    return rebuilt(result, lambda x: x, instead=older) if older else result
+def named_in(tree: Any) -> list[Itself]:
+    """What is named in it of which each call has another."""
+    found: list[Itself] = []
+    rebuilt(tree, found.append, Itself)
+    return [a for a in found if isinstance(a, Argument | Made)]
+
+
+def passed(names: Sequence[Itself], given: Sequence[Any], call: Call) -> Passed:
+    """Which they are in a call, before an Effect has changed what leads to them."""
+    made = {(MADE, a.it): given[a.it][0][0] for a in names if isinstance(a, Made)}
+    return made | {a.it: a.found(call) for a in names if isinstance(a, Argument)}
 
 
 def names_any(*trees: Any) -> bool:
@@ -167,23 +191,36 @@ def names_any(*trees: Any) -> bool:
     return bool(found)
 
 
-def names_within(given: Sequence[Call]) -> bool:
-    """Whether there is one in what an Effect is given, as a part of that."""
-    parts = (a for args, named in given for a in (*args, *named.values()))
-    return names_any(*(a for a in parts if not isinstance(a, Itself)))
+def shows_values(tree: Any) -> bool:
+    """Whether there is a value of the call in it."""
+    found: list[HostValue] = []
+    rebuilt(tree, found.append, HostValue)
+    return bool(found)
 
 
-def of_call(tree: Any, call: Call) -> Any:
+def nested(given: Sequence[Call]) -> set[int]:
+    """The Effects given what has an `Itself` or a value of the call in it, as a part of that."""
+    found = set()
+    for number, (args, named) in enumerate(given):
+        parts = [a for a in (*args, *named.values()) if not isinstance(a, Itself | HostValue)]
+        inside: list[Any] = []
+        rebuilt(parts, inside.append, (Itself, HostValue))
+        if inside:
+            found.add(number)
+    return found
+
+
+def of_call(tree: Any, passed: Passed) -> Any:
     """The tree with what each `Itself` in it stands for."""
-    return rebuilt(tree, lambda a: a.of(call), Itself)
+    return rebuilt(tree, lambda a: a.of(passed), Itself)
 
 
 def run(
-    actions: Sequence[Any], given: Sequence[Any], call: Call, within: bool = False
+    actions: Sequence[Any], given: Sequence[Any], passed: Passed, nested: Container[int]
 ) -> dict[int, Any]:
     """All actions in their order; returns the values of HostValues by number. After the error of
     one no other effect happens, as in eager code, but what the package itself keeps in step with
-    the program does. `within`: whether an `Itself` may be a part of what is given."""
+    the program does. `nested`: numbers of Effects, as the function of that name finds them."""
     values: dict[int, Any] = {}
     failed: BaseException | None = None
     for action in actions:
@@ -191,12 +228,11 @@ def run(
             action()
         elif failed is None:
             args, kwargs = given[action.number]
-            if values:
-                args, kwargs = resolved((args, kwargs), values)
-            if within:
-                args, kwargs = of_call((args, kwargs), call)
-            args = [a.of(call) if isinstance(a, Itself) else a for a in args]
-            kwargs = {k: a.of(call) if isinstance(a, Itself) else a for k, a in kwargs.items()}
+            if action.number in nested:
+                args, kwargs = of_call(resolved((args, kwargs), values), passed)
+            args = [_now_of(a, passed, values) for a in args]
+            if kwargs:
+                kwargs = {k: _now_of(a, passed, values) for k, a in kwargs.items()}
             try:
                 result = action.action(*args, **kwargs)
                 if action.result >= 0:
@@ -206,6 +242,12 @@ def run(
     if failed is not None:
         raise failed
     return values
+
+
+def _now_of(a: Any, passed: Passed, values: Mapping[int, Any]) -> Any:
+    if isinstance(a, Itself):
+        return a.of(passed)
+    return values[a.number] if type(a) is HostValue else a
 
 
 def resolved(tree: Any, values: Mapping[int, Any]) -> Any:

@@ -28,6 +28,14 @@ def parts(x: Any) -> Mapping[Any, Any] | None:
     return x if isinstance(x, dict) else dict(enumerate(x))
 
 
+def now(get: Get, subject: Any) -> Any:
+    """What stands at a place; MISSING where the step has removed that."""
+    try:
+        return get(subject)
+    except (AttributeError, LookupError, ValueError):
+        return MISSING
+
+
 def part(x: Any, key: Any) -> Any:
     """`parts(x)[key]`, MISSING where there is none."""
     if isinstance(x, dict):

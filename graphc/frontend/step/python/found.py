@@ -174,8 +174,21 @@ def kept_by(x: Any, name: str) -> Any:
     return stored(x, slot) if isinstance(slot, MemberDescriptorType) else own(x).get(name, MISSING)
 
 
-def special(kind: type) -> tuple[frozenset[str], ...]:
-    """The special methods that each class has which Python code made, as Python looks for them."""
+class Special:
+    """The special methods that each class has which Python code made, as Python looks for them: the
+    very answer for a class as it was, which guards compare by identity first."""
+
+    __slots__ = ("kept",)
+
+    def __init__(self, kind: type) -> None:
+        self.kept = _special(kind)
+
+    def __call__(self, kind: type) -> tuple[frozenset[str], ...]:
+        now = _special(kind)
+        return self.kept if now == self.kept else now
+
+
+def _special(kind: type) -> tuple[frozenset[str], ...]:
     return tuple(
         frozenset(n for n in vars(c) if n[:2] == "__" == n[-2:]) - LAZY
         for c in kind.__mro__

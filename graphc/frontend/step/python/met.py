@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from graphc.frontend.step.python.code import INSTALLED, USERS, whose
-from graphc.frontend.step.python.found import Row, special
+from graphc.frontend.step.python.found import Row, Special
 from graphc.frontend.step.python.guards import Guard
 from graphc.frontend.step.python.held import FIXED
 
@@ -54,9 +54,9 @@ class Met:
         kinds = {x if isinstance(x, type) else type(x) for x in self.held.values()}
         kinds |= {type(k) for k in kinds}
         found = [k for k in kinds if id(k) not in made and self.is_users(k)]
+        rows = ((k, Special(k)) for k in found)
         return [
-            Guard(f"special methods of `{k.__name__}`", "", 0, special, k, special(k))
-            for k in found
+            Guard(f"special methods of `{k.__name__}`", "", 0, get, k, get.kept) for k, get in rows
         ]
 
     def weakly(self, rows: Iterable[Row]) -> Iterator[Row]:

@@ -31,7 +31,7 @@ from graphc.frontend.parted import Parted
 from graphc.frontend.places import place_of
 from graphc.frontend.step.python import effects
 from graphc.frontend.step.python.effects import Itself
-from graphc.frontend.step.python.forms import At, Path
+from graphc.frontend.step.python.forms import At, Path, now
 from graphc.frontend.step.python.found import Row, contents
 from graphc.frontend.step.python.held import FIXED, Note, Place, Whole
 from graphc.frontend.step.python.reads import Reads
@@ -68,7 +68,7 @@ class Rebound(Standing):
     def __init__(self, number: int, label: str, owner: Any, key: Any, row: Any) -> None:
         super().__init__(number, label, owner, key, row[:2])
         self.traced: Tensor = row[2]
-        self.left = self.value()
+        self.left = now(*row[:2])
         self.inside = False  # of a container that stands there, which Python sets
 
 
@@ -177,7 +177,7 @@ def _itself(x: Tensor) -> Tensor:
 def _moves(reads: Reads, note: Note) -> bool:
     """Whether another tensor comes to a place: by the step, or as earlier calls have found."""
     get, subject, x = note.rows[-1]
-    return get(subject) is not x or reads.stands.moves((note.label, note.file, note.line))
+    return now(get, subject) is not x or reads.stands.moves((note.label, note.file, note.line))
 
 
 def _stand(trace: StepTrace, reads: Reads, group: list[Spot]) -> list[Spot]:

@@ -7,21 +7,31 @@ that got somewhere without being seen is refused.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from types import CellType, MemberDescriptorType, ModuleType
 from typing import Any, NamedTuple
 from weakref import WeakMethod
 
-from graphc.errors import Untraceable
+import numpy as np
+
+from graphc.errors import Untraceable, user_location
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.noted import Effect
 from graphc.frontend.step.python import effects
-from graphc.frontend.step.python.effects import Argument, Itself
-from graphc.frontend.step.python.found import contents, is_module, own, raw, sets_by_code
+from graphc.frontend.step.python.effects import Argument, Itself, Made
+from graphc.frontend.step.python.found import (
+    contents,
+    is_module,
+    kept_by,
+    own,
+    raw,
+    sets_by_code,
+    slots,
+)
 from graphc.frontend.step.python.held import FIXED, Note, Place, forget
 from graphc.frontend.step.python.stack import MISSING
 from graphc.frontend.step.signature import is_record, rebuilt, record
@@ -45,6 +55,7 @@ class Store(NamedTuple):
     place: Any
     effect: Effect
     given: tuple[Any, ...]
+    where: Where
 
 
 class Stores:
@@ -67,7 +78,7 @@ class Stores:
             if know := self._know():
                 know(x, type(x).__name__)
         effects.repeat(trace, partial(action, **how), ((owner, *given), {}))
-        self._all.append(Store(owner, place, trace.after_commit[-1], given))
+        self._all.append(Store(owner, place, trace.after_commit[-1], given, user_location()))
 
     def attribute(self, x: Any, name: str, value: Any, by_object: bool = False) -> None:
         """`x.name = value`, or its removal for MISSING; `by_object`: by `object.__setattr__`."""
@@ -112,7 +123,7 @@ class Stores:
 
     def item(self, c: Any, key: Any, value: Any) -> None:
         """`c[key] = value`, or its removal for MISSING."""
-        if _is_users(c) and not is_there(c, key, value):
+        if (_is_users(c) or type(c) is np.ndarray) and not is_there(c, key, value):
             self._keep(c)
             self._note(c, id(c), set_item, value, key=key)
 
@@ -128,6 +139,10 @@ class Stores:
         if trace is not None and _is_users(c) and not any(holds(trace, x) for x in args):
             self._keep(c)
             self._note(c, id(c), f, *args)
+
+    def keeps(self, c: Any) -> bool:
+        """Whether a container is put back as it is known to have been."""
+        return id(c) in self._before
 
     def _keep(self, c: Any) -> None:
         if id(c) not in self._before:
@@ -155,10 +170,11 @@ class Stores:
             return
         find_older(trace, reads)
         made: set[int] = reads.made()
-        passed = arguments(trace)
+        passed = {id(x): path for x, path in self.passed}  # not where the step has put them
         own = made - passed.keys()
         dropped = {id(s.effect) for s in self._all if id(s.owner) in own}
         trace.after_commit[:] = [a for a in trace.after_commit if id(a) not in dropped]
+        _share(trace, [s for s in self._all if id(s.effect) not in dropped], made)
         for s in self._all:
             if id(s.effect) in dropped:
                 trace.effects[s.effect.number] = (), {}
@@ -173,13 +189,7 @@ class Stores:
         for s in self._all:
             for x in s.given:
                 if id(x) in made and any(holds(trace, v) for _, v in _inside(x, objects=True)):
-                    raise trace.refuse(
-                        Untraceable(
-                            f"the step keeps a new {type(x).__name__} with tensors in it",
-                            why="each call would need a new one, which nobody can make",
-                            fix="keep the tensors, a dict or a dataclass of them, or return it",
-                        )
-                    )
+                    raise trace.refuse(_of_class(x, "keeps", s.where))
 
     def check(self, reads: Any) -> None:
         """Refuse a traced tensor in an old object that is not known to be stored there."""
@@ -222,6 +232,7 @@ def check_registered(reads: Any) -> None:
         names += [k for k in before if k not in table]
         if names and id(table) not in made:
             raise trace.refuse(Registers(names[0], _owner(reads, table), where))
+    trace.registries.clear()  # a plan keeps the trace, not a module that it met
 
 
 def _owner(reads: Any, table: Any) -> str:
@@ -268,7 +279,72 @@ def _inside(x: Any, objects: bool = False) -> Iterable[tuple[Hashable, Any]]:
     ours = type(x).__module__.startswith("graphc.")
     if isinstance(x, Tensor | type) or ours or is_module(x):  # modules keep what hooks compute
         return []
-    return [(("attr", id(x), k), v) for k, v in own(x).items()]
+    kept = own(x) if not objects else own(x) | {k: kept_by(x, k) for k in slots(type(x))}
+    return [(("attr", id(x), k), v) for k, v in kept.items()]
+
+
+def _share(trace: Trace, stores: Sequence[Store], made: set[int]) -> None:
+    """Have one container for all places that get the same new one, the result among them; not of
+    one in which a value of the call stands, or what is older."""
+    seen: Counter[int] = Counter()
+    known = _met([x for s in stores for x in s.given], seen, trace.older)
+    _met([trace.result], seen, trace.older)
+    twice = {k for k in known.keys() & made if seen[k] > 1}
+    for k in twice:
+        inside = _met([known[k]], Counter(), {}).keys() - {k}
+        values: list[HostValue] = []
+        rebuilt(known[k], values.append, HostValue)
+        if values or not inside.isdisjoint(trace.older.keys() | twice):
+            continue
+        trace.older[k] = Made(len(trace.effects))
+        trace.effects.append(((rebuilt(known[k], lambda x: x),), {}))
+
+
+def _met(pending: list[Any], seen: Counter[int], older: Container[int]) -> dict[int, Any]:
+    """The containers that somebody may come to change, in nested ones but not in older ones, by
+    their ids; `seen` counts how often each is met."""
+    found: dict[int, Any] = {}
+    while pending:
+        x = pending.pop()
+        if id(x) in older:
+            continue
+        if type(x) in COPIED or is_record(x):
+            seen[id(x)] += 1
+            found[id(x)] = x
+            if seen[id(x)] > 1:
+                continue
+        if isinstance(x, dict) or is_record(x):
+            pending += (x if isinstance(x, dict) else record(x)).values()
+        elif isinstance(x, tuple | list):
+            pending += x
+    return found
+
+
+def _of_class(x: Any, what: str, where: Where | None = None) -> Untraceable:
+    return Untraceable(
+        f"the step {what} a new {type(x).__name__} with tensors in it",
+        why="each call would need a new one, which nobody can make",
+        fix=f"{what[:-1]} the tensors, or a dict, a tuple or a dataclass of them",
+        where=where,
+    )
+
+
+def handed_on(trace: Trace, result: Any) -> Any:
+    """What the step returns, with an `Itself` for each container in it that is older. Refuses an
+    object that the step has made of another kind, with tensors in it."""
+    pending = [result]
+    while pending:
+        x = pending.pop()
+        if id(x) in trace.older:
+            continue
+        if isinstance(x, tuple | list):
+            pending += x
+        elif isinstance(x, dict) or is_record(x):
+            pending += (x if isinstance(x, dict) else record(x)).values()
+        elif id(x) in trace.fresh and any(holds(trace, v) for _, v in _inside(x, objects=True)):
+            raise trace.refuse(_of_class(x, "returns"))
+    older, trace.older, trace.fresh, trace.result = trace.older, {}, set(), None
+    return rebuilt(result, lambda x: x, instead=older) if older else result
 
 
 def copied(trace: Trace, x: Any, made: set[int]) -> bool:
@@ -289,6 +365,7 @@ def find_older(trace: Trace, reads: Any) -> None:
     whoever it hands one on to gets that, whatever the call has put into it, and no copy."""
     found = {id(x): x for x in reads.held.values() if type(x) in COPIED or is_record(x)}
     older = {k: Itself(found[k]) for k in found.keys() & reads.older() - reads.anew}
+    trace.fresh = reads.made()
     trace.older = older | {id(x): Argument(path) for x, path in reads.stores.passed}
 
 
@@ -383,17 +460,23 @@ def _method(c: Any, *args: Any, name: str, names: Sequence[str]) -> None:
 def _kind(c: Any) -> Any:
     """Python's own class of a container: a subclass may need arguments to be made, and forbid what
     changes it."""
-    return next(k for k in (OrderedDict, dict, deque, list, set) if isinstance(c, k))
+    kinds = (OrderedDict, dict, deque, list, set, np.ndarray)
+    return next(k for k in kinds if isinstance(c, k))
 
 
-def _items_of(c: Any) -> list[Any]:
+def _items_of(c: Any) -> Any:
     """What is in it, of tables pairs."""
     kind = _kind(c)
+    if kind is np.ndarray:
+        return c.copy()
     return list(kind.items(c) if issubclass(kind, dict) else kind.__iter__(c))
 
 
-def _refill(c: Any, kept: list[Any]) -> None:
+def _refill(c: Any, kept: Any) -> None:
     kind = _kind(c)
+    if kind is np.ndarray:
+        c[...] = kept
+        return
     kind.clear(c)
     if issubclass(kind, dict):
         for key, value in kept:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from graphc.frontend.hostvalue import Settled
-from graphc.frontend.step.python.forms import Get, LikeTree, Path, parts
+from graphc.frontend.step.python.forms import Get, LikeTree, Path, now, parts
 from graphc.frontend.step.python.found import own
 from graphc.frontend.step.python.held import Note, Place, Whole
 from graphc.frontend.step.python.reads import Reads
@@ -94,7 +94,7 @@ def found(reads: Reads, made: set[int]) -> list[Tree]:
             if type(x) is tuple and moves and is_tree(x):
                 trees.append(Tree(place, note, get.items, subject, x))
         elif place[0] in ("attr", "item", "cell") and parts(x) is not None and id(x) not in made:
-            moves = get(subject) is not x or _seen(reads, note)
+            moves = now(get, subject) is not x or _seen(reads, note)
             if moves and is_tree(x) and not any(_touched(reads, c) for c in containers(x)):
                 trees.append(Tree(place, note, get, subject, x, numbers))
     return [t for t in trees if 0 < sum(1 for _ in t.leaves()) <= MOST]

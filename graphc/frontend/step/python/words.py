@@ -27,12 +27,12 @@ import numpy as np
 from graphc.frontend.step.python.found import (
     HEAP_TYPE,
     STORED,
+    Special,
     by_static,
     item,
     own,
     raw,
     shadowed,
-    special,
     stored,
 )
 from graphc.frontend.step.python.guards import Guard
@@ -225,7 +225,7 @@ def of_guard(guard: Guard) -> list[Word] | None:
         return None
     if get is type:
         return [(subject, WORD)]
-    if get is special:
+    if isinstance(get, Special):
         return of_classes(subject)
     if get is own:
         return (of_object(subject) or [])[:1] or None

@@ -9,6 +9,8 @@ from __future__ import annotations
 from types import CellType, FrameType
 from typing import Any
 
+import numpy as np
+
 from graphc.frontend.step.python import lazy, stack
 from graphc.frontend.step.python.found import contents, kept_by
 from graphc.frontend.step.python.held import CONTAINERS, mapping_of
@@ -83,7 +85,13 @@ def item(reads: Reads, frame: FrameType, c: Any, key: Any, value: Any) -> None:
         if is_there(c, key, value):
             reads.item(frame, c, key)
         reads.wrote("item", c, key)
-        reads.stores.item(c, key, value)
+        if type(c) is not np.ndarray or _is_found(reads, c):
+            reads.stores.item(c, key, value)
+
+
+def _is_found(reads: Reads, c: Any) -> bool:
+    """Whether a place led to c, whose age the collector does not tell."""
+    return any(note.rows and note.rows[-1][2] is c for note in reads.notes.values())
 
 
 def of_counted(watch: Any, frame: FrameType, name: str) -> None:
