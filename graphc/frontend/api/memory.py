@@ -29,7 +29,7 @@ from graphc.ir.types import DType, refuse_name_only
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
-__all__ = ["UntypedStorage", "empty_strided"]
+__all__ = ["UntypedStorage", "empty_permuted", "empty_strided"]
 
 
 @public(method=True)
@@ -190,3 +190,27 @@ def empty_strided(size: Sequence[int], stride: Sequence[int], **options: Any) ->
     grad = options.pop("requires_grad", False)
     memory = creation.zeros(last + 1, **options)
     return strided.as_strided(memory, shape, steps).detach().requires_grad_(grad)
+
+
+@public(method=True)
+def new_empty_strided(
+    x: Tensor, size: Sequence[int], stride: Sequence[int], **options: Any
+) -> Tensor:
+    """`empty_strided` of x's dtype and on its device, unless options say otherwise."""
+    kind = options.pop("dtype", None) or x.dtype
+    options.setdefault("device", x.device)
+    return empty_strided(size, stride, dtype=kind, **options)
+
+
+def empty_permuted(size: Sequence[int], physical_layout: Sequence[int], **options: Any) -> Tensor:
+    """A dense tensor whose dimensions lie in this order, the outermost first.
+
+    -> shape `size`; its elements are zero here.
+    """
+    shape, order = dims.sizes((size,)), dims.sizes((physical_layout,))
+    if sorted(order) != list(range(len(shape))):
+        raise ShapeMismatch(f"empty_permuted: {order} is no order of the dimensions of {shape}")
+    steps, step = [0] * len(shape), 1
+    for k in reversed(order):
+        steps[k], step = step, step * max(shape[k], 1)
+    return empty_strided(shape, steps, **options)
