@@ -1204,7 +1204,7 @@ class Methods(Sugar):
     ) -> Tensor:
         """`empty_strided` of x's dtype and on its device, unless options say otherwise."""
     def narrow_copy(self, dim: builtins.int, start: builtins.int, length: builtins.int) -> Tensor:
-        """`narrow`, copied row by row."""
+        """`narrow`, copied row by row. Of the shape that the view has."""
     def as_strided_scatter(
         self,
         src: Tensor,

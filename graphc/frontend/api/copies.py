@@ -54,7 +54,7 @@ def _copying(view: Callable[..., Any]) -> Callable[..., Any]:
     name = f"{view.__name__}_copy"
     copied.__name__ = copied.__qualname__ = name
     copied.__module__ = __name__
-    copied.__doc__ = f"`{view.__name__}`, copied row by row."
+    copied.__doc__ = f"`{view.__name__}`, copied row by row. Of the shape that the view has."
     return copied
 
 
