@@ -115,8 +115,8 @@ def set_checkpoint_debug_enabled(enabled: bool | None) -> AbstractContextManager
     return nullcontext()
 
 
-def detach_variable(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments, tensors without their history, each requiring grad as before."""
+def detach_variable(inputs: Any) -> tuple[Any, ...]:
+    """A tuple of arguments, its tensors without their history, each requiring grad as before."""
     if not isinstance(inputs, tuple):
         kind = type(inputs).__name__
         raise InvalidState(

@@ -151,7 +151,7 @@ def test_tools_around_checkpoints() -> None:
     a, b, c = tools.detach_variable((x.exp(), graphc.ones(1), 3))
     assert a.requires_grad and a.is_leaf and not b.requires_grad and c == 3
     with pytest.raises(RuntimeError, match="Only tuple of tensors"):
-        tools.detach_variable([x])  # type: ignore[arg-type]
+        tools.detach_variable([x])
     tools.check_backward_validity([b, a])
     with pytest.warns(UserWarning, match="None of the inputs"):
         tools.check_backward_validity([b])
