@@ -72,18 +72,24 @@ def reinterpreted(x: Tensor, dtype: DType) -> Tensor:
 
 @public(method=True)
 def resize_(x: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
-    """x with another size in place: its first elements, then zeros where there are none."""
+    """x with another size in place: its first elements, as its memory has them whatever the strides
+    of x, then zeros where there are none."""
     shape = dims.sizes(sizes)
     if modes.trace is not None:
         raise Untraceable(f"resize_() of {x.spec} inside a step", fix="make a tensor of that size")
     if x.requires_grad:
         raise InvalidState("cannot resize variables that require grad", fix="use x.detach()")
+    if shape == x.spec.shape:
+        return x
     count = 1
     for n in shape:
         count *= n
     flat = shapes.reshape(x.detach(), (-1,))
-    if count > x.numel():
-        flat = shapes.cat([flat, creation.zeros(count - x.numel(), dtype=x.dtype, device=x.device)])
+    if not x.is_contiguous():
+        flat = strided.as_strided(x.detach(), (min(count, x.numel()),), (1,))
+    if count > flat.numel():
+        none = creation.zeros(count - flat.numel(), dtype=x.dtype, device=x.device)
+        flat = shapes.cat([flat, none])
     show(x, shapes.reshape(shapes.narrow(flat, 0, 0, count), shape))
     return x
 
