@@ -177,6 +177,7 @@ from graphc.nn.functional import (
     threshold,
 )
 from graphc.nn.kernels import *
+from graphc.nn.numbered_losses import *
 
 __version__ = version.__version__
 _install_tracebacks()

@@ -1,18 +1,23 @@
-"""torch.testing's `assert_close`: equality up to rounding of numbers, tensors and containers."""
+"""torch.testing's names: equality up to rounding of numbers, tensors and containers, and tensors to
+test with."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphc.errors import InvalidArgument, InvalidType
+from graphc.frontend.api.creation import empty
+from graphc.frontend.api.limits import finfo, iinfo
+from graphc.frontend.api.random import randint
 from graphc.frontend.promotion import promote_types
 from graphc.frontend.tensor import Tensor
-from graphc.ir.types import DType, bf16, f16, f32, f64
+from graphc.ir.types import DType, bf16, bool_, f16, f32, f64, i64
 
-__all__ = ["assert_close"]
+__all__ = ["assert_close", "make_tensor"]
 
 TOLERANCES: dict[Any, tuple[float, float]] = {
     f16: (1e-3, 1e-5),
@@ -194,3 +199,71 @@ def _greatest(name: str, values: Any, allowed: float, close: bool) -> str:
     where = f" at index {tuple(int(k) for k in place)}" if values.ndim else ""
     limit = f" (up to {allowed} allowed)" if close else ""
     return f"Greatest {name} difference: {values[place]}{where}{limit}"
+
+
+# ---- tensors to test with ------------------------------------------------------------------------
+
+
+def make_tensor(
+    *shape: Any,
+    dtype: DType,
+    device: Any,
+    low: float | None = None,
+    high: float | None = None,
+    requires_grad: bool = False,
+    noncontiguous: bool = False,
+    exclude_zero: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """A tensor of a shape, its elements drawn evenly from low to high (exclusive).
+
+    -9 to 9 of floats, -9 to 10 of integers, all of the dtype where it has less. `noncontiguous`:
+    every second element of a larger one; `exclude_zero`: 1, or the least normal number, for 0.
+    Raises InvalidArgument for bounds that the dtype has not, or that do not rise.
+    """
+    sizes = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
+    whole = not dtype.is_floating_point
+    if noncontiguous and memory_format is not None:
+        raise InvalidArgument(
+            "The parameters `noncontiguous` and `memory_format` are mutually exclusive"
+        )
+    if requires_grad and whole:
+        raise InvalidArgument(
+            f"`requires_grad=True` is not supported for boolean and integral dtypes, got {dtype}"
+        )
+    first, last = _interval(dtype, low, high)
+    apart = noncontiguous and math.prod(sizes) > 1
+    drawn = (*sizes[:-1], 2 * sizes[-1]) if apart else sizes
+    if whole:
+        out = randint(math.ceil(first), math.ceil(last), drawn, dtype=dtype, device=device)
+    else:
+        out = empty(drawn, dtype=dtype, device=device).uniform_(first, last)
+    if apart:
+        out = out[..., 1::2]
+    elif memory_format is not None:
+        out = out.clone(memory_format=memory_format)
+    if exclude_zero:
+        out.masked_fill_(out == 0, 1 if whole else finfo(dtype).tiny)
+    return out.requires_grad_(requires_grad) if requires_grad else out
+
+
+def _interval(dtype: DType, low: float | None, high: float | None) -> tuple[float, float]:
+    """The bounds to draw from, within what the dtype has."""
+    if dtype is bool_:
+        lowest, beyond, usual = 0.0, 2.0, (0.0, 2.0)
+    elif dtype.is_floating_point:
+        lowest, beyond, usual = finfo(dtype).min, finfo(dtype).max, (-9.0, 9.0)
+    else:
+        lowest, beyond = iinfo(dtype).min, iinfo(dtype).max + (dtype is not i64)
+        usual = (-9.0, 10.0)
+    first, last = (usual[0] if low is None else low), (usual[1] if high is None else high)
+    if first != first or last != last:
+        raise InvalidArgument(f"`low` and `high` cannot be NaN, but got {low} and {high}")
+    if first > last or (first == last and not dtype.is_floating_point):
+        raise InvalidArgument(f"`low` must be less than `high`, but got {first} >= {last}")
+    if last < lowest or first >= beyond:
+        raise InvalidArgument(
+            f"The value interval specified by `low` and `high` is [{first}, {last}), but {dtype} "
+            f"only supports [{lowest}, {beyond})"
+        )
+    return min(max(first, lowest), beyond), min(max(last, lowest), beyond)

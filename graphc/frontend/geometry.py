@@ -111,6 +111,11 @@ class Geometry:
             self.host()  # type: ignore[attr-defined]  # of the mixed class; says why there is none
         return place_of(self.array).address(self.array)  # type: ignore[arg-type]  # seen just now
 
+    def dim_order(self, *, ambiguity_check: Any = False) -> Shape:
+        """The dimensions as they lie in memory, the outermost first; equal ones in their order."""
+        strides = self.strides()
+        return tuple(sorted(range(len(strides)), key=lambda k: -strides[k]))
+
     def storage_offset(self) -> int:
         """Elements in front of the first one, in the memory of which it is a view."""
         base, array = self.storage.array, self.array

@@ -78,7 +78,12 @@ class Located:
         """Whether it has no memory at all, but a type and a shape."""
         return self.device is META
 
-    is_mps = is_xpu = False
+    is_mps = is_xpu = is_xla = is_mtia = is_ipu = is_maia = is_vulkan = is_mkldnn = False
+    is_nested = False  # every tensor has one size in each dimension
+
+    def is_shared(self) -> bool:
+        """Whether other processes have the memory: none do."""
+        return False
 
     def record_stream(self: Any, stream: Any) -> None:
         """Say that work in this stream, another library's perhaps, uses the memory: once the tensor

@@ -682,6 +682,9 @@ class Methods(Sugar):
     def digamma(self) -> Tensor:
         """The derivative of lgamma."""
     def digamma_(self) -> Tensor: ...
+    def mvlgamma(self, p: builtins.int) -> Tensor:
+        """log of the multivariate gamma function of dimension p, up to 2048. The shape stays."""
+    def mvlgamma_(self, p: builtins.int) -> Tensor: ...
     def cumsum(self, dim: builtins.int, *, dtype: DType | None = None) -> Tensor:
         """Running sums; of integers in i64. The shape stays."""
     def cumsum_(self, dim: builtins.int, *, dtype: DType | None = None) -> Tensor: ...
@@ -967,6 +970,12 @@ class Methods(Sugar):
         """Parts along the first dimension. [..., N, ...] -> parts whose N sum to it; views."""
     def dsplit(self, indices_or_sections: builtins.int | Sequence[builtins.int]) -> Pieces:
         """Parts along the third dimension. [..., N, ...] -> parts whose N sum to it; views."""
+    def igamma(self, other: Tensor) -> Tensor:
+        """P(a, x), the share of the gamma distribution of shape a below x."""
+    def igamma_(self, other: Tensor) -> Tensor: ...
+    def igammac(self, other: Tensor) -> Tensor:
+        """Q(a, x) = 1 - P(a, x)."""
+    def igammac_(self, other: Tensor) -> Tensor: ...
     def i0(self) -> Tensor:
         """The modified Bessel function I_0."""
     def i0_(self) -> Tensor: ...
@@ -1039,6 +1048,14 @@ class Methods(Sugar):
         generator: Generator | None = None,
     ) -> Tensor:
         """Cauchy with the given median and half width at half height."""
+    def apply_(self, callable: Callable[[Any], Any]) -> Tensor:
+        """Each element becomes what `callable` makes of it. Raises AutogradError where gradients are
+        computed for x, DataDependentBranch in a compiled step. The shape stays.
+        """
+    def map_(self, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> Tensor:
+        """`apply_` of x's elements with those of a tensor that broadcasts to x. The shape stays."""
+    def map2_(self, tensor: Tensor, y: Tensor, callable: Callable[[Any, Any, Any], Any]) -> Tensor:
+        """`apply_` with the elements of two tensors that broadcast to x. The shape stays."""
     def to(
         self,
         *args: Any,
@@ -1182,8 +1199,12 @@ class Methods(Sugar):
         """x over the memory of `source`, in its shape, from now on; without one, of no elements."""
     def untyped_storage(self) -> UntypedStorage:
         """What tells tensors over the same memory."""
+    def new_empty_strided(
+        self, size: Sequence[builtins.int], stride: Sequence[builtins.int], **options: Any
+    ) -> Tensor:
+        """`empty_strided` of x's dtype and on its device, unless options say otherwise."""
     def narrow_copy(self, dim: builtins.int, start: builtins.int, length: builtins.int) -> Tensor:
-        """`narrow`, copied row by row."""
+        """`narrow`, copied row by row. Of the shape that the view has."""
     def as_strided_scatter(
         self,
         src: Tensor,

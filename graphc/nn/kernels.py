@@ -1,8 +1,7 @@
 """Functions of layers as PyTorch's own namespace has them: as its kernels take their arguments.
 
 Exported graphs and code that avoids modules call them: weights come first or flags have no default,
-and numbers stand for words: a reduction, a mode. What they compute is what `nn.functional` does.
-A reduction that is not given is none, as PyTorch's binding has it, whatever its schema says.
+and numbers stand for words, such as a mode. What they compute is what `nn.functional` does.
 """
 
 from __future__ import annotations
@@ -11,12 +10,13 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from graphc.errors import InvalidArgument, ShapeMismatch
+from graphc.errors import ShapeMismatch
 from graphc.frontend.inplace import inplace
 from graphc.frontend.tensor import Tensor
 from graphc.nn import functional as F
 from graphc.nn.functional import recurrent
 from graphc.nn.functional.arguments import parameters, widened
+from graphc.nn.numbered_losses import word
 
 __all__ = [
     "adaptive_max_pool1d",
@@ -24,13 +24,10 @@ __all__ = [
     "alpha_dropout",
     "alpha_dropout_",
     "batch_norm",
-    "binary_cross_entropy_with_logits",
     "celu_",
     "constant_pad_nd",
     "conv_tbc",
     "convolution",
-    "cosine_embedding_loss",
-    "ctc_loss",
     "dropout_",
     "embedding",
     "embedding_renorm_",
@@ -42,127 +39,25 @@ __all__ = [
     "grid_sampler_2d",
     "grid_sampler_3d",
     "gru_cell",
-    "hinge_embedding_loss",
     "instance_norm",
-    "kl_div",
     "lstm_cell",
-    "margin_ranking_loss",
     "max_pool1d_with_indices",
     "native_batch_norm",
     "native_channel_shuffle",
     "native_dropout",
     "native_group_norm",
     "native_layer_norm",
-    "poisson_nll_loss",
     "rnn_relu_cell",
     "rnn_tanh_cell",
     "rrelu_",
     "selu_",
     "threshold_",
-    "triplet_margin_loss",
 ]
 
-REDUCTIONS = ("none", "mean", "sum")
 MODES = ("bilinear", "nearest", "bicubic")
 EDGES = ("zeros", "border", "reflection")
 Three = tuple[Tensor, Tensor, Tensor]
 Pair = tuple[Tensor, Tensor]
-
-
-def word(words: Sequence[str], number: int, what: str) -> str:
-    """What a number stands for."""
-    if not 0 <= number < len(words):
-        raise InvalidArgument(f"{number} is not a valid value for {what}")
-    return words[number]
-
-
-def reduction_of(number: int) -> str:
-    return word(REDUCTIONS, number, "reduction")
-
-
-# ---- losses --------------------------------------------------------------------------------------
-
-
-def binary_cross_entropy_with_logits(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    pos_weight: Tensor | None = None,
-    reduction: int = 0,
-) -> Tensor:
-    """The loss of logits against targets in 0..1; reduction 0, 1, 2: none, mean, sum."""
-    return F.binary_cross_entropy_with_logits(
-        input, target, weight, reduction=reduction_of(reduction), pos_weight=pos_weight
-    )
-
-
-def cosine_embedding_loss(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: int = 0
-) -> Tensor:
-    """1 - cosine where the target is 1, what it exceeds the margin by where -1."""
-    how = reduction_of(reduction)
-    return F.cosine_embedding_loss(input1, input2, target, margin, reduction=how)
-
-
-def ctc_loss(
-    log_probs: Tensor,
-    targets: Tensor,
-    input_lengths: Any,
-    target_lengths: Any,
-    blank: int = 0,
-    reduction: int = 0,
-    zero_infinity: bool = False,
-) -> Tensor:
-    """Minus the log probability of all alignments; reduction 0, 1, 2: none, mean, sum."""
-    how = reduction_of(reduction)
-    return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, how, zero_infinity)
-
-
-def hinge_embedding_loss(
-    input: Tensor, target: Tensor, margin: float = 1.0, reduction: int = 0
-) -> Tensor:
-    """The distance where the target is 1, what it falls short of the margin by where -1."""
-    how = reduction_of(reduction)
-    return F.hinge_embedding_loss(input, target, margin, reduction=how)
-
-
-def kl_div(
-    input: Tensor, target: Tensor, reduction: int = 0, *, log_target: bool = False
-) -> Tensor:
-    """target * (log target - input); reduction 0, 1, 2: none, mean, sum."""
-    how = reduction_of(reduction)
-    return F.kl_div(input, target, reduction=how, log_target=log_target)
-
-
-def margin_ranking_loss(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: int = 0
-) -> Tensor:
-    """max(0, margin - target * (x1 - x2)); reduction 0, 1, 2: none, mean, sum."""
-    how = reduction_of(reduction)
-    return F.margin_ranking_loss(input1, input2, target, margin, reduction=how)
-
-
-def poisson_nll_loss(
-    input: Tensor, target: Tensor, log_input: bool, full: bool, eps: float, reduction: int
-) -> Tensor:
-    """Minus the log likelihood of counts; reduction 0, 1, 2: none, mean, sum."""
-    how = reduction_of(reduction)
-    return F.poisson_nll_loss(input, target, log_input, full, eps=eps, reduction=how)
-
-
-def triplet_margin_loss(
-    anchor: Tensor,
-    positive: Tensor,
-    negative: Tensor,
-    margin: float = 1.0,
-    p: float = 2.0,
-    eps: float = 1e-6,
-    swap: bool = False,
-    reduction: int = 0,
-) -> Tensor:
-    """max(0, |a - p| - |a - n| + margin); reduction 0, 1, 2: none, mean, sum."""
-    how = reduction_of(reduction)
-    return F.triplet_margin_loss(anchor, positive, negative, margin, p, eps, swap, reduction=how)
 
 
 # ---- normalisations ------------------------------------------------------------------------------
@@ -179,7 +74,8 @@ def batch_norm(
     eps: float,
     cudnn_enabled: bool,
 ) -> Tensor:
-    """`nn.functional.batch_norm`, weight and bias first. `cudnn_enabled` changes nothing here."""
+    """`nn.functional.batch_norm` of [B, C, ...], weight and bias [C] first; `cudnn_enabled` changes
+    nothing here."""
     return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
@@ -194,7 +90,7 @@ def instance_norm(
     eps: float,
     cudnn_enabled: bool,
 ) -> Tensor:
-    """`nn.functional.instance_norm`, weight and bias first."""
+    """`nn.functional.instance_norm` of [B, C, ...], weight and bias [C] first."""
     return F.instance_norm(
         input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps
     )
@@ -210,7 +106,7 @@ def native_batch_norm(
     momentum: float,
     eps: float,
 ) -> Three:
-    """`batch_norm` and, in training, the mean and 1 / deviation of each channel; else empty."""
+    """`batch_norm` and, in training, the mean and 1 / deviation of each channel, [C]; else [0]."""
     out = batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, False)
     x = widened(input.detach(), "native_batch_norm")
     if not training:
@@ -275,7 +171,10 @@ def convolution(
     output_padding: Sequence[int],
     groups: int,
 ) -> Tensor:
-    """The convolution, or transposed one, of as many dimensions as the weight has beside two."""
+    """The convolution, or transposed one, of as many dimensions as the weight has beside two.
+
+    input [B, C, ...], weight [O, C / groups, ...] or transposed [C, O / groups, ...], bias [O].
+    """
     rank = weight.dim() - 2
     if rank not in FORWARD:
         raise ShapeMismatch(f"convolution: a weight of 3 to 5 dimensions, got {weight.spec}")
@@ -310,17 +209,23 @@ def max_pool1d_with_indices(
     dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> Any:
-    """`max_pool1d`, and where each element stood in its row (int64)."""
+    """`max_pool1d` of [B, C, L] or [C, L], and where each element stood in its row (int64)."""
     return F.max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode, True)
 
 
 def adaptive_max_pool1d(input: Tensor, output_size: Any) -> Any:
-    """`nn.functional.adaptive_max_pool1d`, and where each element stood in its row (int64)."""
+    """`nn.functional.adaptive_max_pool1d`, and where each element stood in its row (int64).
+
+    [B, C, L] or [C, L] -> two of [..., output_size].
+    """
     return F.adaptive_max_pool1d(input, output_size, True)
 
 
 def constant_pad_nd(input: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
-    """`pad` with a number; pairs of widths count from the last dimension."""
+    """`pad` with a number; pairs of widths count from the last dimension, which they lengthen.
+
+    [..., N] -> [..., before + N + after].
+    """
     return F.pad(input, pad, "constant", value)
 
 
@@ -345,7 +250,7 @@ def affine_grid_generator(theta: Tensor, size: Sequence[int], align_corners: boo
 
 
 def native_channel_shuffle(input: Tensor, groups: int) -> Tensor:
-    """`channel_shuffle`."""
+    """`channel_shuffle` of [B, C, ...], C in groups."""
     return F.channel_shuffle(input, groups)
 
 
@@ -367,18 +272,18 @@ def embedding(
 
 
 def embedding_renorm_(input: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Tensor:
-    """Shorten, in place, the rows at the indices that are longer than `max_norm`."""
+    """Shorten, in place, the rows at the indices, of input [V, D], to at most `max_norm`."""
     F.embedding(indices, input.detach(), None, max_norm, norm_type)
     return input
 
 
 def alpha_dropout(input: Tensor, p: float, train: bool) -> Tensor:
-    """Dropout that keeps mean and variance."""
+    """Dropout that keeps mean and variance. The shape stays."""
     return F.alpha_dropout(input, p, train)
 
 
 def feature_alpha_dropout(input: Tensor, p: float, train: bool) -> Tensor:
-    """`alpha_dropout` of whole channels."""
+    """`alpha_dropout` of whole channels of [B, C, ...]."""
     return F.feature_alpha_dropout(input, p, train)
 
 
@@ -391,7 +296,7 @@ def feature_dropout(input: Tensor, p: float, train: bool) -> Tensor:
 
 
 def native_dropout(input: Tensor, p: float, train: bool | None) -> Pair:
-    """`dropout`, and which elements were kept."""
+    """`dropout`, and of the same shape which elements were kept."""
     ones = input.new_ones(input.shape)
     kept = F.dropout(ones, p, train is not False)
     return input * kept, kept != 0
@@ -405,7 +310,7 @@ def _in_place(name: str, function: Callable[..., Tensor]) -> Callable[..., Tenso
         return write(input, *args, **kwargs)
 
     written.__name__ = written.__qualname__ = name
-    written.__doc__ = f"`{name[:-1]}`, written into its input."
+    written.__doc__ = f"`{name[:-1]}`, written into its input, whose shape stays."
     written.__module__ = __name__
     return written
 

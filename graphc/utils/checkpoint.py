@@ -9,11 +9,12 @@ Chen et al. 2016.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from graphc.errors import AutogradError, InvalidArgument
+from graphc.errors import AutogradError, InvalidArgument, InvalidState
 from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
 from graphc.frontend.api.random import get_rng_state, set_rng_state
@@ -22,13 +23,22 @@ from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.tape import OpNode, mark_now, saved_since
 from graphc.frontend.tensor import Tensor
 
-__all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential"]
+__all__ = [
+    "CheckpointError",
+    "check_backward_validity",
+    "checkpoint",
+    "checkpoint_sequential",
+    "detach_variable",
+    "noop_context_fn",
+    "set_checkpoint_debug_enabled",
+    "set_checkpoint_early_stop",
+]
 
 
 Contexts = Callable[[], tuple[AbstractContextManager[Any], AbstractContextManager[Any]]]
 
 
-def nothing_around() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+def noop_context_fn() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
     """The default of `context_fn`."""
     return nullcontext(), nullcontext()
 
@@ -41,7 +51,7 @@ def checkpoint(
     function: Callable[..., Any],
     *args: Any,
     use_reentrant: bool | None = None,
-    context_fn: Contexts = nothing_around,
+    context_fn: Contexts = noop_context_fn,
     preserve_rng_state: bool = True,
     determinism_check: str = "default",
     debug: bool = False,
@@ -57,7 +67,7 @@ def checkpoint(
     """
     if determinism_check not in ("default", "none"):
         raise InvalidArgument(f"determinism_check={determinism_check!r}", fix='pass "default"')
-    if use_reentrant and (debug or context_fn is not nothing_around or kwargs):
+    if use_reentrant and (debug or context_fn is not noop_context_fn or kwargs):
         raise InvalidArgument(
             "context_fn, debug and the function's keyword arguments need use_reentrant=False"
         )
@@ -93,6 +103,35 @@ def checkpoint_sequential(
         run = _chain(parts[k * size : (k + 1) * size])
         input = checkpoint(run, input, use_reentrant=use_reentrant, **options)
     return _chain(parts[size * (segments - 1) :])(input)
+
+
+def set_checkpoint_early_stop(enable: bool) -> AbstractContextManager[None]:
+    """Accepted: the second run of a function is always whole here."""
+    return nullcontext()
+
+
+def set_checkpoint_debug_enabled(enabled: bool | None) -> AbstractContextManager[None]:
+    """Accepted: an error names what differed between the two runs."""
+    return nullcontext()
+
+
+def detach_variable(inputs: Any) -> tuple[Any, ...]:
+    """A tuple of arguments, its tensors without their history, each requiring grad as before."""
+    if not isinstance(inputs, tuple):
+        kind = type(inputs).__name__
+        raise InvalidState(
+            f"Only tuple of tensors is supported. Got Unsupported input type: {kind}"
+        )
+    return tuple(
+        x.detach().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in inputs
+    )
+
+
+def check_backward_validity(inputs: Iterable[Any]) -> None:
+    """Warn where no tensor requires grad, so that backward would reach none."""
+    if not any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
+        text = "None of the inputs have requires_grad=True. Gradients will be None"
+        warnings.warn(text, stacklevel=2)
 
 
 def _chain(functions: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:

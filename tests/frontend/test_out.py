@@ -17,7 +17,7 @@ RANDOM = {"bernoulli", "empty", "multinomial", "normal", "rand", "randint", "ran
 # PyTorch takes `out=` here, too; graphc does not.
 LEFT = {
     "is_vulkan_available",  # PyTorch's takes any argument
-    *("dsmm", "hardshrink", "isin", "lu", "slice_scatter", "spmm"),
+    *("dsmm", "hardshrink", "isin", "lu", "slice_scatter", "spmm", "threshold"),
     *("nn.functional.gelu", "nn.functional.hardshrink", "nn.functional.linear"),
     *("nn.functional.logsigmoid", "nn.functional.softplus", "nn.functional.softshrink"),
 }
@@ -49,6 +49,8 @@ def candidates(T: Any) -> list[tuple[Any, ...]]:
         (1, x),
         (x, 2, 0, 1.0),
         *((x, pivots), (x, pivots, x), (x, x, pivots)),
+        *((x, 0, 1), (x, 0, 1, 1), (x, 0, 2, 1), (x, (1, 0)), (v, (2, 3)), (x, (2, 2), (1, 1))),
+        *((x, (9,)), (x, v, x)),
     ]
 
 

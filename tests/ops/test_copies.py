@@ -72,3 +72,13 @@ def test_copies_compiled() -> None:
     x = graphc.arange(6.0).reshape(2, 3)
     turned, rest = step(x)
     assert turned.tolist() == [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]] and rest.shape == (2, 2)
+
+
+def test_copies_go_where_out_says() -> None:
+    x = graphc.arange(6.0).reshape(2, 3)
+    for T, y in ((graphc, x), (torch, torch.tensor(x.numpy()))):
+        out = T.empty(3, 2)
+        assert T.t_copy(y, out=out) is out and out.tolist() == [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
+        assert T.slice_copy(y, 1, 2, out=T.empty(0)).tolist() == [[2.0], [5.0]]
+        with pytest.raises(RuntimeError, match="Expected out tensor to have dtype"):
+            T.permute_copy(y, (1, 0), out=T.empty(3, 2).double())

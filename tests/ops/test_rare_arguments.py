@@ -32,6 +32,11 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "fractional_pool_empty": lambda T: T.nn.functional.fractional_max_pool3d(
         T.ones(0, 1, 4, 5, 4), (2, 2, 1), output_size=2
     ),
+    "resize_of_a_view": lambda T: T.arange(6.0).reshape(2, 3).t().resize_(2, 3),
+    "resize_of_a_view_shorter": lambda T: T.arange(6).reshape(2, 3).t().resize_(4),
+    "resize_of_a_column": lambda T: T.arange(6).reshape(2, 3)[:, 1].resize_(2),
+    "resize_of_a_column_other": lambda T: T.arange(8).reshape(2, 4)[:, 1].resize_(2, 1),
+    "resize": lambda T: T.arange(6).resize_(2, 2),
 }
 
 

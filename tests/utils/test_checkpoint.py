@@ -138,3 +138,20 @@ def test_contexts_surround_the_first_run_and_the_second(wrap: Any) -> None:
 def test_what_the_reentrant_kind_never_took(options: Any) -> None:
     with pytest.raises(ValueError, match="use_reentrant=False"):
         checkpoint(lambda a, **rest: a, graphc.ones(1), use_reentrant=True, **options)
+
+
+def test_tools_around_checkpoints() -> None:
+    tools = graphc.utils.checkpoint
+    x = graphc.ones(2).requires_grad_()
+    with tools.set_checkpoint_early_stop(False), tools.set_checkpoint_debug_enabled(True):
+        y = tools.checkpoint(lambda x: x.exp(), x, use_reentrant=False,
+                             context_fn=tools.noop_context_fn)  # fmt: skip
+    y.sum().backward()
+    assert x.grad is not None and graphc.equal(x.grad, x.exp())
+    a, b, c = tools.detach_variable((x.exp(), graphc.ones(1), 3))
+    assert a.requires_grad and a.is_leaf and not b.requires_grad and c == 3
+    with pytest.raises(RuntimeError, match="Only tuple of tensors"):
+        tools.detach_variable([x])
+    tools.check_backward_validity([b, a])
+    with pytest.warns(UserWarning, match="None of the inputs"):
+        tools.check_backward_validity([b])

@@ -54,7 +54,7 @@ def _copying(view: Callable[..., Any]) -> Callable[..., Any]:
     name = f"{view.__name__}_copy"
     copied.__name__ = copied.__qualname__ = name
     copied.__module__ = __name__
-    copied.__doc__ = f"`{view.__name__}`, copied row by row."
+    copied.__doc__ = f"`{view.__name__}`, copied row by row. Of the shape that the view has."
     return copied
 
 
@@ -96,24 +96,24 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     return shapes.unfold(input, dimension, size, step)
 
 
-alias_copy = _copying(alias)
-as_strided_copy = _copying(strided.as_strided)
-detach_copy = _copying(detach)
-diagonal_copy = _copying(diagonals.diagonal)
-expand_copy = _copying(expand)
-narrow_copy = public(method=True)(_copying(shapes.narrow))
-permute_copy = _copying(permute)
-select_copy = _copying(shapes.select)
-slice_copy = _copying(slice)
+alias_copy = public(out=True)(_copying(alias))
+as_strided_copy = public(out=True)(_copying(strided.as_strided))
+detach_copy = public(out=True)(_copying(detach))
+diagonal_copy = public(out=True)(_copying(diagonals.diagonal))
+expand_copy = public(out=True)(_copying(expand))
+narrow_copy = public(method=True, out=True)(_copying(shapes.narrow))
+permute_copy = public(out=True)(_copying(permute))
+select_copy = public(out=True)(_copying(shapes.select))
+slice_copy = public(out=True)(_copying(slice))
 split_copy = _copying(split)
 split_with_sizes_copy = _copying(arrangements.split_with_sizes)
-squeeze_copy = _copying(shapes.squeeze)
-t_copy = _copying(shapes.t)
-transpose_copy = _copying(shapes.transpose)
+squeeze_copy = public(out=True)(_copying(shapes.squeeze))
+t_copy = public(out=True)(_copying(shapes.t))
+transpose_copy = public(out=True)(_copying(shapes.transpose))
 unbind_copy = _copying(shapes.unbind)
-unfold_copy = _copying(unfold)
-unsqueeze_copy = _copying(shapes.unsqueeze)
-view_copy = _copying(view)
+unfold_copy = public(out=True)(_copying(unfold))
+unsqueeze_copy = public(out=True)(_copying(shapes.unsqueeze))
+view_copy = public(out=True)(_copying(view))
 
 
 @public(method=True)

@@ -29,7 +29,7 @@ from graphc.ir.types import DType, refuse_name_only
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
-__all__ = ["UntypedStorage", "empty_strided"]
+__all__ = ["UntypedStorage", "empty_permuted", "empty_strided"]
 
 
 @public(method=True)
@@ -72,18 +72,24 @@ def reinterpreted(x: Tensor, dtype: DType) -> Tensor:
 
 @public(method=True)
 def resize_(x: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
-    """x with another size in place: its first elements, then zeros where there are none."""
+    """x with another size in place: its first elements, as its memory has them whatever the strides
+    of x, then zeros where there are none."""
     shape = dims.sizes(sizes)
     if modes.trace is not None:
         raise Untraceable(f"resize_() of {x.spec} inside a step", fix="make a tensor of that size")
     if x.requires_grad:
         raise InvalidState("cannot resize variables that require grad", fix="use x.detach()")
+    if shape == x.spec.shape:
+        return x
     count = 1
     for n in shape:
         count *= n
     flat = shapes.reshape(x.detach(), (-1,))
-    if count > x.numel():
-        flat = shapes.cat([flat, creation.zeros(count - x.numel(), dtype=x.dtype, device=x.device)])
+    if not x.is_contiguous():
+        flat = strided.as_strided(x.detach(), (min(count, x.numel()),), (1,))
+    if count > flat.numel():
+        none = creation.zeros(count - flat.numel(), dtype=x.dtype, device=x.device)
+        flat = shapes.cat([flat, none])
     show(x, shapes.reshape(shapes.narrow(flat, 0, 0, count), shape))
     return x
 
@@ -190,3 +196,27 @@ def empty_strided(size: Sequence[int], stride: Sequence[int], **options: Any) ->
     grad = options.pop("requires_grad", False)
     memory = creation.zeros(last + 1, **options)
     return strided.as_strided(memory, shape, steps).detach().requires_grad_(grad)
+
+
+@public(method=True)
+def new_empty_strided(
+    x: Tensor, size: Sequence[int], stride: Sequence[int], **options: Any
+) -> Tensor:
+    """`empty_strided` of x's dtype and on its device, unless options say otherwise."""
+    kind = options.pop("dtype", None) or x.dtype
+    options.setdefault("device", x.device)
+    return empty_strided(size, stride, dtype=kind, **options)
+
+
+def empty_permuted(size: Sequence[int], physical_layout: Sequence[int], **options: Any) -> Tensor:
+    """A dense tensor whose dimensions lie in this order, the outermost first.
+
+    -> shape `size`; its elements are zero here.
+    """
+    shape, order = dims.sizes((size,)), dims.sizes((physical_layout,))
+    if sorted(order) != list(range(len(shape))):
+        raise ShapeMismatch(f"empty_permuted: {order} is no order of the dimensions of {shape}")
+    steps, step = [0] * len(shape), 1
+    for k in reversed(order):
+        steps[k], step = step, step * max(shape[k], 1)
+    return empty_strided(shape, steps, **options)

@@ -21,13 +21,15 @@ from graphc.ir.types import bool_, u8
 # cast it upwards; where there are several results none is cast.
 EXACT = {
     "graphc": (
-        "abs absolute addbmm addmm addmv amax amin argmax argmin baddbmm bitwise_not bmm bucketize "
-        "ceil clamp clamp_max clamp_min clip cross diag dot fix float_power floor frac gather "
+        "abs absolute addbmm addmm addmv alias_copy amax amin argmax argmin as_strided_copy "
+        "baddbmm bitwise_not bmm bucketize ceil clamp clamp_max clamp_min clip cross detach_copy "
+        "diag diagonal_copy dot expand_copy fix float_power floor frac gather "
         "heaviside histc index_add index_copy index_select inner inverse isneginf isposinf "
         "log_softmax logcumsumexp lu_solve masked_select matmul mm msort multinomial mv "
-        "nan_to_num nanquantile neg negative nonzero norm quantile renorm round scatter "
-        "scatter_add searchsorted sgn sign signbit softmax take take_along_dim tensordot tril triu "
-        "trunc vdot where"
+        "nan_to_num nanquantile narrow_copy neg negative nonzero norm ormqr permute_copy quantile "
+        "renorm round scatter scatter_add searchsorted select_copy sgn sign signbit slice_copy "
+        "softmax squeeze_copy t_copy take take_along_dim tensordot transpose_copy tril triu trunc "
+        "unfold_copy unsqueeze_copy vdot view_copy where"
     ),
     "graphc.linalg": (
         "cholesky cross det eigvalsh inv lu_solve matmul matrix_norm multi_dot norm solve "

@@ -26,7 +26,7 @@ NAMES = {"axis": "dim", "keepdims": "keepdim"}
 ROOMS = (
     *("graphc.frontend.api.", "graphc.frontend.autograd", "graphc.frontend.inplace"),
     *("graphc.frontend.promotion", "graphc.frontend.tensor", "graphc.nn.functional."),
-    "graphc.nn.kernels",
+    *("graphc.nn.kernels", "graphc.nn.numbered_losses"),
 )
 UNMARKED = Row()
 

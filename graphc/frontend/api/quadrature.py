@@ -219,7 +219,7 @@ def of_floats(formula: Formula) -> Formula:
     return function
 
 
-@public(out=True)
+@public(method="igamma", inplace=True, out=True)
 @of_floats
 @in_double
 def gammainc(input: Tensor, other: Tensor) -> Tensor:
@@ -227,7 +227,7 @@ def gammainc(input: Tensor, other: Tensor) -> Tensor:
     return _gammainc(input, other, upper=False)
 
 
-@public(out=True)
+@public(method="igammac", inplace=True, out=True)
 @of_floats
 @in_double
 def gammaincc(input: Tensor, other: Tensor) -> Tensor:

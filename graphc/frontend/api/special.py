@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import DTypeMismatch, DTypeNotImplemented, Unsupported
+from graphc.errors import DTypeMismatch, DTypeNotImplemented, RefusedArgument, Unsupported
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic
 from graphc.frontend.api.shapes import broadcast_tensors
@@ -344,18 +344,21 @@ def xlog1py(input: Any, other: Any) -> Tensor:
     return _by_logarithm("xlog1py", E.log1p, -1.0, input, other)
 
 
-@public(out=True)
+@public(method="mvlgamma", inplace=True, out=True)
 def multigammaln(input: Tensor, p: int) -> Tensor:
     """log of the multivariate gamma function of dimension p, up to 2048. The shape stays."""
     if p > MOST:
         raise Unsupported(f"mvlgamma: p {p}", fix=f"pass a whole number up to {MOST}")
+    if p < 1:
+        raise RefusedArgument(f"mvlgamma: p has to be greater than or equal to 1, got {p}")
     if input.dtype is bool_:
         raise DTypeMismatch(f"mvlgamma is not defined for bools, got {input.spec}")
     x = as_float(input)
-    total = x * 0 + p * (p - 1) / 4 * math.log(math.pi)
+    total: Any = p * (p - 1) / 4 * math.log(math.pi)
     for k in range(p):
-        total = total + lgamma(x - k / 2)
-    return total
+        total = lgamma(x - k / 2) + total
+    out: Tensor = total
+    return out
 
 
 @public(out=True)

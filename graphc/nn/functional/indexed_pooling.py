@@ -30,7 +30,7 @@ def _indexed(pool: Callable[..., Any]) -> Callable[..., Any]:
         return pool(*given.args, **given.kwargs)
 
     both.__name__ = both.__qualname__ = f"{pool.__name__}_with_indices"
-    both.__doc__ = f"`{pool.__name__}`, and the flat position of each element (int64)."
+    both.__doc__ = f"`{pool.__name__}`, and of the same shape each element's flat position (int64)."
     both.__module__ = __name__
     return both
 

@@ -208,7 +208,7 @@ def multi_margin_loss(
     if weight is not None:
         cost = cost * where(chosen, weight.expand(x.shape), 0.0).sum(1, keepdim=True)
     loss = cost.sum(1) / x.shape[1]
-    loss = loss if input.dim() > 1 else loss.reshape(())
+    loss = loss if target.dim() else loss.reshape(())
     return reduced(loss, legacy_reduction(size_average, reduce, reduction))
 
 
