@@ -36,11 +36,12 @@ from graphc.passes.profile import Profile
 
 
 class Widths(NamedTuple):
-    """The most padding that any reader of a base wants, and how it then lies."""
+    """The most padding that any reader of a base wants, how it then lies, and the first of them."""
 
     low: list[int]
     high: list[int]
     order: Shape
+    reader: Value
 
 
 def layout(graph: Graph, profile: Profile) -> Graph:
@@ -180,8 +181,10 @@ class _Layout:
         for v in self.graph.values():
             since = v.builder.mark()
             with v.builder.at(v.where):
-                w = v.builder.heir(self._visit(v), v, since)
-                self.new[v] = self._widened(v, w) if v in self.widths else w
+                self.new[v] = w = v.builder.heir(self._visit(v), v, since)
+            if v in self.widths:  # what is an input has no line: its first reader has
+                with v.builder.at(v.where if v.op else self.widths[v].reader.where):
+                    self.new[v] = self._widened(v, w)
         return self.graph.with_outs(self.new[v] for v in self.graph.outs)
 
     def _visit(self, v: Value) -> Value:
@@ -194,7 +197,7 @@ class _Layout:
 
     def _widened(self, v: Value, w: Value) -> Value:
         """Store `w` padded and channels-innermost; what others see is the inside."""
-        low, high, order = map(tuple, self.widths[v])
+        low, high, order = map(tuple, self.widths[v][:3])
         if not any((*low, *high)) and (self.orders(w) == order or w.shape[order[-1]] == 1):
             return w
         whole = framed(w, low, high)
@@ -368,7 +371,7 @@ def _widest_padding(graph: Graph, profile: Profile) -> dict[Value, Widths]:
         if v.op is OPS["conv"]:
             reading = base_of(v, stored(v, profile))
             none = [0] * len(reading.perm)
-            first = Widths(none, none.copy(), reading.order("samples" in v.attrs))
+            first = Widths(none, none.copy(), reading.order("samples" in v.attrs), v)
             most = widths.setdefault(reading.base, first)
             most.low[:] = map(max, most.low, reading.low)
             most.high[:] = map(max, most.high, reading.high)

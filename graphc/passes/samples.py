@@ -18,6 +18,7 @@ from math import prod
 from graphc.ir.extent import is_unknown
 from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import OPS
+from graphc.ir.rewrite import rebuild
 from graphc.ir.sizes import typical
 from graphc.ir.types import f32
 from graphc.passes.layout import Reading, base_of
@@ -60,18 +61,13 @@ def _images(graph: Graph, convs: Iterable[Value]) -> set[Value] | None:
             summed |= {v} if of_sum else set()
         elif of_sum:
             return None
-        elif v.op is OPS["conv"] or v.op.kind in ("elementwise", "movement") or _is_exact(v):
+        elif _stays(v):
             images.add(v)
         elif _over_samples(v):
             summed.add(v)
         else:
             return None
     return images
-
-
-def _is_exact(v: Value) -> bool:
-    """Whether it reduces to one of the elements, or to where that is."""
-    return v.op is not None and v.op.kind == "reduce" and v.op.exact
 
 
 def _over_samples(v: Value) -> bool:
@@ -82,30 +78,31 @@ def _over_samples(v: Value) -> bool:
 
 def _said(graph: Graph, images: set[Value]) -> Graph:
     """Convolutions say where their samples are; products read rows of them, as they always do."""
-    new: dict[Value, Value] = {}
     rows: dict[Value, Value] = {}
 
     def row(v: Value) -> Value:
-        if v not in images:
-            return new[v]
-        if v not in rows:
-            rows[v] = v.builder.apply("contiguous", new[v], order=identity(v))
-        return rows[v]
+        if v in images and v not in rows:
+            rows[v] = v.builder.apply("contiguous", v, order=identity(v))
+        return rows.get(v, v)
 
-    for v in graph.values():
-        if v.op is None:
-            new[v] = v
-            continue
-        since = v.builder.mark()
-        with v.builder.at(v.where):
-            if v.op is OPS["conv"]:
-                args = tuple(new[a] for a in v.args)
-                w = v.builder.emit(v.op, args, {**v.attrs, "samples": _samples(v)})
-            else:
-                args = tuple(map(row if v.op is OPS["dot"] else new.__getitem__, v.args))
-                w = v if args == v.args else v.builder.again(v, args)
-            new[v] = v.builder.heir(w, v, since)
-    return graph.with_outs(new[v] for v in graph.outs)
+    def visit(v: Value) -> Value:
+        if v.op is OPS["dot"]:
+            args = tuple(map(row, v.args))
+            return v if args == v.args else v.builder.again(v, args)
+        if v.op is OPS["conv"]:
+            v = v.builder.emit(v.op, v.args, {**v.attrs, "samples": _samples(v)})
+        if not images.isdisjoint(v.args) and _stays(v):
+            images.add(v)
+        return v
+
+    return rebuild(graph, visit)
+
+
+def _stays(v: Value) -> bool:
+    """Whether what is computed of an image is one."""
+    assert v.op is not None
+    kinds = ("elementwise", "movement")
+    return v.op is OPS["conv"] or v.op.kind in kinds or (v.op.kind == "reduce" and v.op.exact)
 
 
 def _samples(v: Value) -> int:

@@ -42,11 +42,13 @@ from graphc.codegen_cpu.contract.zeros import varies
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Axis, Load, Store
 from graphc.ir.kernel_contraction import Contraction, Operand
+from graphc.ir.types import f32
 
 FAR = 0.98  # rows of two axes share fewer cache lines
 PAGE_BYTES = 4096  # lines a multiple of this apart are kept in the same few places of the cache
 WAYS = 8  # so many of them
 CROWDED = 0.4  # the rate where more rows want to stay there
+STREAMED = 4 / 3  # cycles for a vector of a row that is read in order, from the second-level cache
 HALF = 0.8  # the rate of vectors of half the width: as many instructions give half the sums
 
 How = Literal["lanes", "along"]
@@ -202,9 +204,25 @@ def _tiles(c: Contraction, target: Target, roles: _Roles, least: float) -> Itera
                 if _is_crowded(scalar, tiled, c.dtype.itemsize):
                     use *= CROWDED
                 use *= shared_out(c, {lane.name: width} | {r.axis.name: r.count for r in tiled})
+                if along_samples(c, how):
+                    rate = min(rate, _streamed(c, tiled, vectors))
                 if (rate := use * rate * factor) > least:
                     least = rate
                     yield Choice(rate, how, scalar, vector, lane, lanes, vectors, tiled, fold)
+
+
+def along_samples(c: Contraction, how: How) -> bool:
+    """Whether lanes and sums go along rows of an unknown number of samples, of their images, whose
+    samples lie innermost: all tiles want the same few rows at a time."""
+    unknown = [isinstance(a.extent, str) for a in c.reduced]
+    along = how == "along" and c.dtype is f32
+    return along and sum(unknown) == unknown[-1] == 1 < len(unknown)
+
+
+def _streamed(c: Contraction, tiled: Iterable[Rows], vectors: int) -> float:
+    """The rate at which a step's vectors arrive, but for rows that find again what was read."""
+    apart = math.prod(r.count for r in tiled if r.axis.name not in c.sliding)
+    return vectors * math.prod(r.count for r in tiled) / ((apart + vectors) * STREAMED)
 
 
 def _apart(c: Contraction, scalar: Operand, axis: Axis) -> int:

@@ -14,7 +14,15 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from graphc.codegen_cpu.contract.choice import Choice, How, Rows, best_choice, panel_fits, row_axes
+from graphc.codegen_cpu.contract.choice import (
+    Choice,
+    How,
+    Rows,
+    along_samples,
+    best_choice,
+    panel_fits,
+    row_axes,
+)
 from graphc.codegen_cpu.contract.parts import (
     UNKNOWN,
     Runs,
@@ -335,7 +343,7 @@ def _chunk(
     fits = read + depth * step <= CHUNK_BYTES
     if packed:
         fits = fits and depth * step <= PANEL_BYTES and isinstance(c.reduced[0].extent, int)
-    if _of_samples(c, best):
+    if along_samples(c, best.how):
         return len(c.reduced) - 1, ROW_STEPS * _step(best)
     if fits:
         return None, 0
@@ -351,13 +359,6 @@ def _chunk(
             if few and panel <= PANEL_BYTES and panel + read <= CHUNK_BYTES:
                 return at, size
     return len(c.reduced) - 1, lanes
-
-
-def _of_samples(c: Contraction, best: Choice) -> bool:
-    """Whether a long sum goes along rows of an unknown number of samples: of their images, whose
-    samples lie innermost, all tiles want the same few rows at a time."""
-    unknown = [isinstance(a.extent, str) for a in c.reduced]
-    return best.how == "along" and _is_long(c) and sum(unknown) == unknown[-1] == 1 < len(unknown)
 
 
 def group_of(tile_sums: int, itemsize: int) -> int:
