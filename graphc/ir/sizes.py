@@ -8,6 +8,7 @@ symbols, `read` is the inverse of `extent.show`.
 from __future__ import annotations
 
 import ast
+from builtins import len  # Python's own, also while a step is traced, whose `len` takes tensors
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, cast
