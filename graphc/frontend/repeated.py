@@ -9,7 +9,7 @@ rank: all that such shapes show in are the types, and what is repeated to them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cache
 from typing import Any, NamedTuple, cast
 
@@ -51,12 +51,16 @@ def repeated(
     return rule(*args) if recipe is None else _again(trace, recipe, tensors)
 
 
-def leaves(x: Any) -> Iterator[Any]:
-    if isinstance(x, tuple):
-        for part in x:
-            yield from leaves(part)
-    else:
-        yield x
+def leaves(x: Any) -> list[Any]:
+    if not isinstance(x, tuple):
+        return [x]
+    found = []
+    for part in x:
+        if isinstance(part, tuple):
+            found += leaves(part)
+        else:
+            found.append(part)
+    return found
 
 
 def mapped(x: Any, made: Callable[[Any], Any]) -> Any:
@@ -98,7 +102,7 @@ def _general(key: tuple[Hashable, ...], tensors: Sequence[Tensor]) -> Hashable |
     shape = tensors[0]._spec.shape if tensors else ()
     if not is_fixed(shape) or all(n == 1 for n in shape):
         return None
-    if any(x._spec.shape != shape for x in tensors):
+    if any([x._spec.shape != shape for x in tensors]):
         return None
     plain = (x.dtype if isinstance(x, TensorSpec) else x for x in key)
     return "single", len(shape), *plain
@@ -186,11 +190,15 @@ def _again(trace: Trace, recipe: Recipe, tensors: Sequence[Tensor]) -> Any:
     new: dict[Value, Value] = {}
     with builder.at(builder.here or builder.where(), builder.pulling):
         for reads, v in recipe.steps:
-            one = [a for a in v.args if a not in new and a not in known] if other else []
+            one = [a for a in v.args if a not in new and a not in known] if other else ()
             # As operators do: rates are made alike first, and numbers become constants last.
-            new |= {a: _lifted(a, shape) for a in one if a.op is not None}
+            for a in one:
+                if a.op is not None:
+                    new[a] = _lifted(a, shape)
             for k in reads:
                 new[given[k]] = trace.value(tensors[k])
-            new |= {a: _lifted(a, shape) for a in one if a.op is None}
+            for a in one:
+                if a.op is None:
+                    new[a] = _lifted(a, shape)
             new[v] = builder.again(v, [new.get(a, a) for a in v.args])
     return mapped(recipe.outs, lambda v: None if v is None else trace.wrap(new[v]))
