@@ -88,8 +88,11 @@ def _alike(x: Tensor, y: Operand) -> bool:
     spec = x.spec
     if spec.dtype.category < 2:
         return False
+    if is_tensor(y):
+        other = y.spec
+        return other is spec or bool(other == spec)
     large = type(y) is float and not -SAFE <= y <= SAFE  # of what is made of sizes nothing is asked
-    return y.spec == spec if is_tensor(y) else y.__class__ is float and not large
+    return y.__class__ is float and not large
 
 
 def as_float(x: Tensor) -> Tensor:

@@ -3,18 +3,22 @@
 An optimizer applies one rule to each of its parameters, of which nets have hundreds. The values
 that the rule gave for the first of a type are built again over the operands of the next: the same
 values, in the same order, as the rule would give, without its Python, promotion and inference.
+What a rule of single elements gave serves operands of other shapes, too, if these are of the same
+rank: all that such shapes show in are the types, and what is repeated to them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Trace
 from graphc.ir.graph import Value
+from graphc.ir.sizes import is_fixed
+from graphc.ir.types import Scalar, Shape, TensorSpec
 
 
 class Recipe(NamedTuple):
@@ -25,26 +29,38 @@ class Recipe(NamedTuple):
     outs: Any  # its result, with a value in place of each tensor
 
 
-def repeated(trace: Trace, rule: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    """`rule(*args)`, a pure function of tensors, numbers, None and tuples of these."""
+def repeated(
+    trace: Trace, rule: Callable[..., Any], args: tuple[Any, ...], single: bool = False
+) -> Any:
+    """`rule(*args)`, a pure function of tensors, numbers, None and tuples of these; `single`: each
+    element of what it gives is computed of the operands' at that place."""
     tensors: list[Tensor] = []
     key = _key(trace, rule, args, tensors)
     if key is None:
         return rule(*args)
     if key not in trace.recipes:
+        general = _general(key, tensors) if single else None
+        if (recipe := trace.recipes.get(general)) is not None:
+            return _again(trace, recipe, tensors)
         out = rule(*args)
-        trace.recipes[key] = _recipe(trace, tensors, out)
+        trace.recipes[key] = recipe = _recipe(trace, tensors, out)
+        if general is not None and recipe is not None and _is_general(recipe):
+            trace.recipes[general] = recipe
         return out
     recipe = trace.recipes[key]
     return rule(*args) if recipe is None else _again(trace, recipe, tensors)
 
 
-def leaves(x: Any) -> Iterator[Any]:
-    if isinstance(x, tuple):
-        for part in x:
-            yield from leaves(part)
-    else:
-        yield x
+def leaves(x: Any) -> list[Any]:
+    if not isinstance(x, tuple):
+        return [x]
+    found = []
+    for part in x:
+        if isinstance(part, tuple):
+            found += leaves(part)
+        else:
+            found.append(part)
+    return found
 
 
 def mapped(x: Any, made: Callable[[Any], Any]) -> Any:
@@ -57,7 +73,7 @@ def mapped(x: Any, made: Callable[[Any], Any]) -> Any:
 
 def _key(
     trace: Trace, rule: Callable[..., Any], args: tuple[Any, ...], tensors: list[Tensor]
-) -> Hashable | None:
+) -> tuple[Hashable, ...] | None:
     """What the values depend on that a rule gives, but for its `tensors`, which are noted; None of
     what it has to see. Numbers of the step are told by their values."""
     key: list[Any] = [rule, get_default_dtype()]
@@ -78,6 +94,46 @@ def _key(
         else:
             return None
     return tuple(key)
+
+
+def _general(key: tuple[Hashable, ...], tensors: Sequence[Tensor]) -> Hashable | None:
+    """What is left of a key when the shape that all tensors have does not matter; None where they
+    have several, or one that shows elsewhere: of a single element nothing is repeated to it."""
+    shape = tensors[0]._spec.shape if tensors else ()
+    if not is_fixed(shape) or all(n == 1 for n in shape):
+        return None
+    if any([x._spec.shape != shape for x in tensors]):
+        return None
+    plain = (x.dtype if isinstance(x, TensorSpec) else x for x in key)
+    return "single", len(shape), *plain
+
+
+def _is_general(recipe: Recipe) -> bool:
+    """Whether `_lifted` gives all that its steps read besides operands and other steps."""
+    shape = recipe.given[0]._spec.shape
+    known = {*recipe.given, *(v for _, v in recipe.steps)}
+    steps = (v for _, v in recipe.steps)
+    return all(
+        v.op is not None
+        and v.op.kind == "elementwise"
+        and v._spec.shape == shape
+        and all(a in known or _repeats_one(a) for a in v.args)
+        for v in steps
+    )
+
+
+def _repeats_one(v: Value) -> bool:
+    """Whether it is one number, at all places of the shape."""
+    if v.op is None:
+        return v.const is not None
+    return v.op.name == "expand" and all(n == 1 for n in v.args[0]._spec.shape)
+
+
+def _lifted(v: Value, shape: Shape) -> Value:
+    """The same number at all places of another shape."""
+    if v.op is None:
+        return v.builder.constant(cast(Scalar, v.const), TensorSpec(v._spec.dtype, shape))
+    return v.builder.emit(v.op, v.args, {"shape": shape})
 
 
 @cache
@@ -128,10 +184,21 @@ def _computed(given: Sequence[Value], outs: Sequence[Value]) -> list[Value]:
 
 def _again(trace: Trace, recipe: Recipe, tensors: Sequence[Tensor]) -> Any:
     builder, given = trace.builder, recipe.given
+    shape = tensors[0]._spec.shape if tensors else ()
+    other = bool(tensors) and shape != given[0]._spec.shape
+    known = set(given) if other else ()
     new: dict[Value, Value] = {}
     with builder.at(builder.here or builder.where(), builder.pulling):
         for reads, v in recipe.steps:
+            one = [a for a in v.args if a not in new and a not in known] if other else ()
+            # As operators do: rates are made alike first, and numbers become constants last.
+            for a in one:
+                if a.op is not None:
+                    new[a] = _lifted(a, shape)
             for k in reads:
                 new[given[k]] = trace.value(tensors[k])
+            for a in one:
+                if a.op is None:
+                    new[a] = _lifted(a, shape)
             new[v] = builder.again(v, [new.get(a, a) for a in v.args])
     return mapped(recipe.outs, lambda v: None if v is None else trace.wrap(new[v]))

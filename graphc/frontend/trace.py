@@ -156,7 +156,11 @@ class Trace:
 
     def value(self, x: Tensor) -> Value:
         """What x reads now: its views of the current value of its base."""
-        base = self.lift(x)
+        base = None
+        if x.array is None and not self.picked:  # of which most are: nothing to note
+            base = self.current.get(x.storage)
+        if base is None:
+            base = self.lift(x)
         if not x.views:
             return base
         if x.array is None and x._value is not None and x._value[0] is base:
@@ -172,8 +176,8 @@ class Trace:
         """A traced tensor of its own."""
         out = Tensor.__new__(Tensor)
         out.array = None
-        out._spec = value.spec
-        out.storage = Storage(None, value.spec, self)
+        spec = out._spec = value._spec
+        out.storage = Storage(None, spec, self)
         self.current[out.storage] = value
         return out
 
@@ -210,8 +214,10 @@ class Trace:
                 self.shows.setdefault(out.storage, []).append(out)
             return out
         made = self.wrap(value)
-        if any(isinstance(a, Tensor) and (a.views or a.storage.strides) for a in args):
-            made.storage.strides = elementwise_strides(op, args)
+        for a in args:
+            if isinstance(a, Tensor) and (a.views or a.storage.strides):
+                made.storage.strides = elementwise_strides(op, args)
+                break
         return made
 
     def write(self, target: Tensor, value: Tensor) -> None:

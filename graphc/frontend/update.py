@@ -37,15 +37,16 @@ class Plan(NamedTuple):
 _plans: dict[Hashable, Plan | None] = {}
 
 
-def update(rule: F, wide: bool = False) -> F:
-    """Mark a rule in which numbers meet tensors only; `wide`: or each other, as doubles."""
+def update(rule: F, wide: bool = False, single: bool = False) -> F:
+    """Mark a rule in which numbers meet tensors only; `wide`: or each other, as doubles; `single`:
+    one that computes each element of the operands' at that place, whatever their shape."""
 
     @wraps(rule)
     def inside(*args: Any) -> Any:
         if modes.grad or watched():
             return rule(*args)
         if modes.trace is not None:
-            return repeated(modes.trace, rule, args)
+            return repeated(modes.trace, rule, args, single)
         parts: list[Any] = []
         for a in args:
             parts.extend(a) if isinstance(a, tuple) else parts.append(a)

@@ -75,11 +75,11 @@ class Builder:
         values = self._lift(args)
         _constants_right(op, values)
         try:
-            spec = op.infer(*(v.spec for v in values), **attrs)
+            spec = op.infer(*[v._spec for v in values], **attrs)
         except GraphcError as e:
             e.what = f"{op.name}: {e.what}"
             raise
-        key = (op, *values, *sorted(attrs.items()))
+        key = (op, *values, *sorted(attrs.items())) if attrs else (op, *values)
         return self._once(key, name, spec, op, tuple(values), dict(attrs), None)
 
     def again(self, v: Value, args: Sequence[Value]) -> Value:
@@ -90,7 +90,7 @@ class Builder:
                 return self.emit(v.op, args, v.attrs)
         values = list(args)
         _constants_right(v.op, values)
-        key = (v.op, *values, *sorted(v.attrs.items()))
+        key = (v.op, *values, *sorted(v.attrs.items())) if v.attrs else (v.op, *values)
         return self._once(key, "", v._spec, v.op, tuple(values), v.attrs, None)
 
     def _lift(self, args: Sequence[Value | Scalar]) -> list[Value]:

@@ -379,7 +379,7 @@ def _is_whole(y: object) -> bool:
 
 def _terms_of(n: Number) -> Terms:
     if type(n) is Extent:
-        return n.terms
+        return n._terms
     value = n.__index__()
     return {(): value} if value else {}
 
@@ -395,7 +395,7 @@ def _sum(a: Number, b: Number, sign: int = 1) -> Number:
 
 def _product(a: Number, b: Number) -> Number:
     if type(a) is Extent and type(b) is int:
-        return a if b == 1 else _made({p: f * b for p, f in a.terms.items() if b})
+        return a if b == 1 else _made({p: f * b for p, f in a._terms.items() if b})
     return _made(polynomial.multiply(_terms_of(a), _terms_of(b)))
 
 

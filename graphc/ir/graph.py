@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphc.ir.ops import Op
@@ -34,6 +35,7 @@ class Where(NamedTuple):
 
 
 NOWHERE = Where()
+NUMBER = attrgetter("number")  # of a value
 Stack = tuple[tuple[str, int, str], ...]  # path, line and function of each frame, innermost first
 
 
@@ -158,7 +160,7 @@ def topological(outs: Iterable[Value]) -> list[Value]:
         if v not in seen:
             seen.add(v)
             stack.extend(v.args)
-    return sorted(seen, key=lambda v: v.number)
+    return sorted(seen, key=NUMBER)
 
 
 def depending(roots: set[Value], outs: Iterable[Value]) -> set[Value]:

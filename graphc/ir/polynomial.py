@@ -84,12 +84,14 @@ def least(terms: Terms) -> int | None:
     Over what each atom has beyond its own least value, a polynomial without negative factors is
     never less than its constant.
     """
-    if all(f > 0 for product, f in terms.items() if product):
-        total = 0
-        for product, factor in terms.items():
-            for atom in product:
-                factor *= atom.least
-            total += factor
+    total = 0
+    for product, factor in terms.items():
+        if factor < 0 and product:
+            break
+        for atom in product:
+            factor *= atom.least
+        total += factor
+    else:
         return total
     beyond: dict[Product, int] = {}
     for product, factor in terms.items():

@@ -8,6 +8,7 @@ symbols, `read` is the inverse of `extent.show`.
 from __future__ import annotations
 
 import ast
+from builtins import len  # Python's own, also while a step is traced, whose `len` takes tensors
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, cast
@@ -73,13 +74,18 @@ def fix(x: object, why: str) -> None:
 def same(a: Number, b: Number) -> bool:
     """Whether two sizes are equal for every value: the same number, or the same expression."""
     if type(a) is Extent and type(b) is Extent:
-        return a.terms == b.terms
+        return a._terms == b._terms
     return type(a) is not Extent and type(b) is not Extent and bool(a == b)
 
 
 def same_shape(a: Shape, b: Shape) -> bool:
     """`same` of all sizes."""
-    return a is b or (len(a) == len(b) and all([m is n or same(m, n) for m, n in zip(a, b)]))
+    return a is b or (
+        len(a) == len(b)
+        and all(
+            [m is n or (m == n if type(m) is int is type(n) else same(m, n)) for m, n in zip(a, b)]
+        )
+    )
 
 
 def agree(a: Number, b: Number) -> bool:
@@ -126,6 +132,12 @@ def smaller(a: Number, b: Number) -> bool:
 def is_one(n: Number) -> bool:
     """Whether a size is 1 for every value."""
     return type(n) is not Extent and bool(n == 1)
+
+
+def is_size(n: Number) -> bool:
+    """Whether n is not negative for any value."""
+    low = n.least if type(n) is Extent else n
+    return low is not None and bool(low >= 0)
 
 
 def index(n: Number) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
 from graphc.ir.meaning import linalg
-from graphc.ir.sizes import agree, agree_shape, broadcast
+from graphc.ir.sizes import agree, agree_shape, broadcast, is_one, is_size
 from graphc.ir.types import DTYPES, Shape, TensorSpec, bool_, f32, f64, i32, i64
 
 Pairs = tuple[tuple[int, int], ...]
@@ -98,18 +98,26 @@ def transpose_type(x: TensorSpec, *, perm: Shape) -> TensorSpec:
 
 def expand_type(x: TensorSpec, *, shape: Shape) -> TensorSpec:
     if len(shape) != len(x.shape) or not all(
-        (both := broadcast(a, b)) is not None and agree(both, b) for a, b in zip(x.shape, shape)
+        [a is b or is_one(a) or _spreads(a, b) for a, b in zip(x.shape, shape)]
     ):
         raise ShapeMismatch(f"cannot expand {x} to shape {shape}")
     return TensorSpec(x.dtype, shape)
 
 
+def _spreads(a: int, b: int) -> bool:
+    return (both := broadcast(a, b)) is not None and agree(both, b)
+
+
 def slice_type(x: TensorSpec, *, start: Shape, stop: Shape, step: Shape) -> TensorSpec:
+    shape = []
     for n, a, b, s in zip(x.shape, start, stop, step, strict=True):
+        if b is n and type(a) is int is type(s) and (a, s) == (0, 1) and is_size(n):
+            shape.append(n)  # whole, as are most: an extent needs no arithmetic
+            continue
         if not (0 <= a <= b <= n and s >= 1):
             raise ShapeMismatch(f"slice [{a}:{b}:{s}] outside {x}")
-    shape = tuple(-(-(b - a) // s) for a, b, s in zip(start, stop, step, strict=True))
-    return TensorSpec(x.dtype, shape)
+        shape.append(-(-(b - a) // s))
+    return TensorSpec(x.dtype, tuple(shape))
 
 
 def pad_type(x: TensorSpec, *, low: Shape, high: Shape, value: float = 0.0) -> TensorSpec:

@@ -6,6 +6,7 @@ A rate is a Python number, or in a compiled step a 0-d tensor read at each call.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 from graphc.frontend.api.elementwise import maximum
@@ -23,7 +24,7 @@ class SGDRates(NamedTuple):
     nesterov: bool
 
 
-@update
+@partial(update, single=True)
 def sgd(p: Tensor, g: Tensor, buffer: Tensor | None, r: SGDRates) -> tuple[Tensor, Tensor | None]:
     """Stochastic gradient descent; the buffer is None without momentum."""
     if r.weight_decay is not None:
@@ -53,7 +54,7 @@ class Moments(NamedTuple):
     peak: Tensor | None = None
 
 
-@update
+@partial(update, single=True)
 def adam(p: Tensor, g: Tensor, slots: Moments, r: AdamRates) -> tuple[Tensor, Moments]:
     """Adam and AdamW."""
     if r.keep is not None:

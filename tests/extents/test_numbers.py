@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from graphc.errors import TracerLeak
+from graphc.errors import ShapeMismatch, TracerLeak
 from graphc.ir.extent import extent_of, is_unknown, show
 from graphc.ir.sizes import (
     HINTS,
@@ -20,6 +20,8 @@ from graphc.ir.sizes import (
     typical,
 )
 from graphc.ir.symbols import TYPICAL, Extents, Fixed
+from graphc.ir.type_rules import expand_type, slice_type
+from graphc.ir.types import TensorSpec, f32
 
 
 class Scope:
@@ -144,3 +146,21 @@ def test_what_a_quotient_leaves_is_never_negative(scope: Scope, parts: int) -> N
     low = min(n - (n + parts - 1) // parts for n in range(1, 100))
     assert rest.least is not None and rest.least <= low == 0
     assert (rest - 5).least is None or (rest - 5).least <= low - 5
+
+
+def test_a_whole_dimension_of_a_slice_is_itself(scope: Scope) -> None:
+    """Without arithmetic, and without a condition, unless it might be negative."""
+    whole = slice_type(TensorSpec(f32, (scope.b, 3)), start=(0, 1), stop=(scope.b, 3), step=(1, 1))
+    assert whole.shape[0] is scope.b and whole.shape[1] == 2
+    assert not scope.conditions()
+    short = scope.b - 2
+    slice_type(TensorSpec(f32, (short,)), start=(0,), stop=(short,), step=(1,))
+    assert scope.conditions()
+
+
+def test_a_dimension_that_stays_or_is_one_is_repeated_for_every_size(scope: Scope) -> None:
+    wide = expand_type(TensorSpec(f32, (scope.b, 1, 1)), shape=(scope.b, scope.n, 4))
+    assert wide.shape == (scope.b, scope.n, 4)
+    assert not scope.conditions()
+    with pytest.raises(ShapeMismatch):
+        expand_type(TensorSpec(f32, (3, 2)), shape=(3, 4))

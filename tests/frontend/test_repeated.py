@@ -33,7 +33,9 @@ def with_a_buffer(p: Any, g: Any, rate: Any) -> Any:
     return p - buffer, buffer
 
 
-def updated(rule: Rule, grads: Callable[[Any], Any], rate: Any) -> tuple[Any, Any, list[int]]:
+def updated(
+    rule: Rule, grads: Callable[[Any], Any], rate: Any, shapes: Any = SHAPES, **options: bool
+) -> tuple[Any, Any, list[int]]:
     """Parameters after a compiled and after an eager step, and the runs of the rule in a trace."""
     calls: list[int] = []
 
@@ -41,8 +43,8 @@ def updated(rule: Rule, grads: Callable[[Any], Any], rate: Any) -> tuple[Any, An
         calls.append(len(args))
         return rule(*args)
 
-    marked, rng = update(inside), np.random.default_rng(0)
-    first = [graphc.tensor(rng.standard_normal(n).astype(np.float32)) for n in SHAPES]
+    marked, rng = update(inside, **options), np.random.default_rng(0)
+    first = [graphc.tensor(rng.standard_normal(n).astype(np.float32)) for n in shapes]
 
     def step(params: Any) -> None:
         with graphc.no_grad():
@@ -75,6 +77,27 @@ def test_a_rule_runs_once_for_operands_of_a_type(rule: Rule, grads: Rule, runs: 
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
+@pytest.mark.parametrize("rule", [descent, with_a_buffer])
+def test_a_rule_of_single_elements_runs_once_for_shapes_of_a_rank(rule: Rule) -> None:
+    """But for shapes of a single element, to which nothing is repeated."""
+    shapes = ((3, 4), (2, 7), (1, 1), (1, 4), (5,), (9,), (1,), (2, 7))
+    compiled, eager, traced = updated(rule, lambda p: p * 2, 0.25, shapes, single=True)
+    assert len(traced) == 4
+    for a, b in zip(compiled, eager, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_a_rule_that_sums_is_not_one_of_single_elements() -> None:
+    """Whatever it is called: its values tell."""
+    shapes = ((3, 4), (2, 7), (3, 4))
+    compiled, eager, traced = updated(
+        lambda p, g, r: (p - g.sum() * r, None), lambda p: p * 2, 0.25, shapes, single=True
+    )
+    assert len(traced) == 2
+    for a, b in zip(compiled, eager, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5)
+
+
 def test_what_a_rule_is_told_is_part_of_what_it_gave() -> None:
     rates = (0.5, 0.25, 0.5, -0.0, 0.0, 1)
     calls = []
@@ -105,9 +128,10 @@ def test_the_graph_is_that_of_the_rule_as_written(
     shown = []
     for as_written in (False, True):
         if as_written:
-            monkeypatch.setattr(updates, "repeated", lambda _, rule, args: rule(*args))
+            monkeypatch.setattr(updates, "repeated", lambda _, rule, args, single: rule(*args))
         graphc.manual_seed(0)
-        net = nn.Sequential(*(nn.Linear(6, 6) for _ in range(3)), nn.BatchNorm1d(6))
+        sizes = ((6, 6), (6, 6), (6, 5), (5, 1), (1, 6))
+        net = nn.Sequential(*(nn.Linear(*size) for size in sizes), nn.BatchNorm1d(6))
         optimizer = OPTIMIZERS[name](net.parameters())
 
         @graphc.compile

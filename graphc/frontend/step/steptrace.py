@@ -143,10 +143,11 @@ class StepTrace(Trace):
             self._check_parted(x)
             if x.requires_grad:
                 self.leaves[x] = None
-            if x not in self.aliases:
-                self.shown.setdefault(x, Shown.by(x))
-            if x.is_leaf and x.dtype.is_floating_point and x not in self.aliases:
-                self.flags.setdefault(x, self.flag_before(x))
+            if not (self.aliases and x in self.aliases):
+                if x not in self.shown:
+                    self.shown[x] = Shown.by(x)
+                if x.is_leaf and x.dtype.is_floating_point and x not in self.flags:
+                    self.flags[x] = self.flag_before(x)
         return super().lift(x)
 
     def _check_parted(self, x: Tensor) -> None:
