@@ -55,7 +55,7 @@ def profile(target: Target) -> Profile:
             narrow_rate=0.3 if target.pairs else 0.7,
         ),
         again=Again(
-            flops_a_byte=256,  # at 2 to 8 a byte that memory moves, a hundredth or two
+            flops_a_byte=320,  # at 2 to 8 a byte that memory moves, a hundredth or two
             least_bytes=1 << 20,
         ),
         attention=512,  # blocks of 2 MB

@@ -25,6 +25,7 @@ from operator import or_
 from graphc.ir.graph import Graph, Value
 from graphc.ir.sizes import typical
 from graphc.ir.types import Shape
+from graphc.ir.winograd import TAPS
 from graphc.passes.data_read import DataRead
 from graphc.passes.fusion_notes import Notes
 from graphc.passes.group import (
@@ -266,7 +267,7 @@ class Fuser:
         if v.op.kind == "reduce":
             return KEPT if self._reduce_fits(v, g) else None
         stores = v.op.name == "contiguous"
-        if v.op.kind != "elementwise" and not stores:
+        if (v.op.kind != "elementwise" and not stores) or _sums_tiles(g):
             return None
         level = self._turned(v, g)
         if level is not None and self._reads_in_place(v, g, level):
@@ -474,6 +475,15 @@ class Fuser:
         self._raise(g, mask)
         for k in bits(self.feeds[g.bit]):
             self._raise(self.groups[k], mask)
+
+
+def _sums_tiles(g: Group) -> bool:
+    """Whether g is the gradient of a weight by Winograd's algorithm. It has a block of channels of
+    each tap at a time: an update there goes over weights and momenta in short rows, and takes
+    longer than a pass of its own over all of them."""
+    first = g.members[0]
+    by_tiles = is_op(first, "conv") and first.attrs.get("winograd", 0)
+    return bool(by_tiles) and first.args[1].shape[2:] != (TAPS, TAPS)
 
 
 def bits(mask: int) -> Iterator[int]:

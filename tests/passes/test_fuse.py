@@ -243,3 +243,24 @@ graph(%x: f32[64,300]) {
 )
 def test_values_that_share_a_kernel(body: str, kernels: list[str]) -> None:
     assert groups(body) == kernels
+
+
+UPDATE = """
+graph(%x: f32[2,64,10,10], %g: f32[2,32,8,8], state %w: f32[64,32,3,3] order (2,3,0,1)) {{
+  %0: f32[2,64,10,10] = contiguous %x {{order=(0,2,3,1)}}
+  %1: f32[2,32,8,8] = contiguous %g {{order=(0,2,3,1)}}
+  %2: f32[64,2,10,10] = transpose %0 {{perm=(1,0,2,3)}}
+  %3: f32[32,2,8,8] = transpose %1 {{perm=(1,0,2,3)}}
+  %4: f32[64,32,3,3] = conv %2 %3 {{stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1) winograd={}}}
+  %5: f32[64,32,3,3] = sub %w %4
+  return state %w = %5
+}}"""
+
+
+@pytest.mark.parametrize(
+    ("winograd", "made"), [(0, ["conv sub"]), (4, ["conv", "sub"])], ids=["plain", "winograd"]
+)
+def test_an_update_is_no_part_of_a_gradient_by_tiles(winograd: int, made: list[str]) -> None:
+    """Which has a few channels of each tap at a time, so it would go over weights in short rows."""
+    assert groups(UPDATE.format(winograd)) == ["contiguous", "contiguous", *made]
