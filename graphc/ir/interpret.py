@@ -34,7 +34,7 @@ def evaluate(
     wanted = spec.dtype.numpy
     with np.errstate(all="ignore"):
         out = np.asarray((row or op.evaluate)(*args, **attrs))
-        return out if out.dtype.type is wanted else out.astype(wanted, copy=False)
+        return out if out.dtype is wanted else out.astype(wanted, copy=False)
 
 
 def _is_half(dtype: np.dtype[Any]) -> bool:
