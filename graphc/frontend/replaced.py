@@ -39,6 +39,8 @@ class Call(NamedTuple):
 class Native(Protocol):
     """A compiled program whose state is what it rewrites (`step/native.py`)."""
 
+    @property
+    def done(self) -> bool: ...
     def bind_state(self, pointers: Sequence[int]) -> None: ...
     def run(
         self, args: Sequence[int], outs: Sequence[int] = (), scalars: Sequence[Scalar] = ()
@@ -98,10 +100,13 @@ class Replacing:
         native = self._native
         if native is None or not self._owners.isdisjoint(map(_owner, given)):
             return False
-        native.run([*map(HOST.address, given)], (), _rounded(numbers, calls[0].p._spec))
-        native.settle()
-        for x in targets:
-            x.storage.version += 1
+        try:
+            native.run([*map(HOST.address, given)], (), _rounded(numbers, calls[0].p._spec))
+            native.settle()
+        finally:  # what a handler raises may come when all is written
+            if native.done:
+                for x in targets:
+                    x.storage.version += 1
         return True
 
     def _holds(self, arrays: Sequence[Any], kinds: list[Any]) -> bool:

@@ -89,6 +89,30 @@ def test_it_writes_where_they_lie_and_says_so(soon: None) -> None:
         y.backward()
 
 
+def test_what_a_handler_raises_once_all_is_written(soon: None) -> None:
+    ps, o = trained(KINDS["sgd"])
+    (program,) = programs(o)
+    native, versions = program._native, [p._version for p in ps]
+
+    class Interrupted:
+        done = False
+
+        def run(self, *args: Any) -> None:
+            if self.done:
+                native.run(*args)
+            raise KeyboardInterrupt
+
+    program._native = interrupted = Interrupted()
+    for written in (False, True):
+        interrupted.done = written
+        give(ps, 9)
+        before = ps[0].detach().clone()
+        with pytest.raises(KeyboardInterrupt):
+            o.step()
+        assert ps[0].equal(before) != written
+        assert [p._version - v for p, v in zip(ps, versions)] == [written] * 4
+
+
 def test_memory_that_was_replaced_is_found(soon: None) -> None:
     """Parameters and slots with other memory are written there, by the same program."""
     ps, o = trained(KINDS["momentum"])
