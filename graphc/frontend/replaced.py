@@ -39,6 +39,8 @@ class Call(NamedTuple):
 class Native(Protocol):
     """A compiled program whose state is what it rewrites (`step/native.py`)."""
 
+    @property
+    def done(self) -> bool: ...
     def bind_state(self, pointers: Sequence[int]) -> None: ...
     def run(
         self, args: Sequence[int], outs: Sequence[int] = (), scalars: Sequence[Scalar] = ()
@@ -57,23 +59,26 @@ REPLACERS: list[Replacer] = []  # the last one serves
 _made: weakref.WeakKeyDictionary[Any, dict[Hashable, Replacing]] = weakref.WeakKeyDictionary()
 
 
-def replaced(owner: Any, key: Hashable, rule: Rule, calls: Sequence[Call], rates: Any) -> bool:
+def replaced(
+    owner: Any, key: Hashable, rule: Rule, calls: Sequence[Call], rates: Any, wide: bool = False
+) -> bool:
     """Let what `rule` gives for each call take the place of its parameter and slots; False, and
-    nothing was done, where that is for the caller to do. `key` tells calls of one owner apart."""
+    nothing was done, where that is for the caller to do. `key` tells calls of one owner apart;
+    `wide`: rates meet each other, as doubles."""
     if modes.trace is not None or modes.grad or not REPLACERS or not 0 < len(calls) <= MOST:
         return False
     own = _made.setdefault(owner, {})
     known = key, rule
     if known not in own:
-        own[known] = Replacing(rule)
+        own[known] = Replacing(rule, wide)
     return not watched() and own[known](calls, rates)
 
 
 class Replacing:
     """The program of a rule, for the parameters and slots that it was last given."""
 
-    def __init__(self, rule: Rule) -> None:
-        self._rule = rule
+    def __init__(self, rule: Rule, wide: bool = False) -> None:
+        self._rule, self._wide = rule, wide
         self._left = AFTER
         self._native: Native | None = None
         self._made_for: Any = None  # types of parameters, which slots there are, kinds of rates
@@ -98,11 +103,18 @@ class Replacing:
         native = self._native
         if native is None or not self._owners.isdisjoint(map(_owner, given)):
             return False
-        native.run([*map(HOST.address, given)], (), _rounded(numbers, calls[0].p._spec))
-        native.settle()
-        for x in targets:
-            x.storage.version += 1
+        try:
+            native.run([*map(HOST.address, given)], (), _rounded(numbers, self._number(calls)))
+            native.settle()
+        finally:  # what a handler raises may come when all is written
+            if native.done:
+                for x in targets:
+                    x.storage.version += 1
         return True
+
+    def _number(self, calls: Sequence[Call]) -> TensorSpec:
+        """The type of rates."""
+        return TensorSpec(f64 if self._wide else calls[0].p._spec.dtype, ())
 
     def _holds(self, arrays: Sequence[Any], kinds: list[Any]) -> bool:
         """Whether it is bound to these."""
@@ -154,10 +166,10 @@ class Replacing:
         outs: list[Value] = []
         targets: list[Value] = []
         with trace.activate():
-            number = TensorSpec(calls[0].p._spec.dtype, ())
+            number = self._number(calls)
             shared = mapped(rates, lambda r: stand_in("scalar", number) if _is_number(r) else r)
             for call in calls:
-                line = TensorSpec(number.dtype, (call.p._spec.numel,))
+                line = TensorSpec(call.p._spec.dtype, (call.p._spec.numel,))
 
                 def old_one(x: Any, line: TensorSpec = line) -> Tensor | None:
                     return None if x is None else stand_in("state", line)
@@ -166,8 +178,9 @@ class Replacing:
                 new = self._rule(old[0], stand_in("arg", line), old[1], shared)
                 pairs = zip(leaves(old), leaves(new), strict=True)
                 for was, now in ((a, b) for a, b in pairs if a is not None):
-                    targets.append(trace.value(was))
-                    outs.append(trace.value(now))
+                    if now is not was:  # a slot may stay as it is
+                        targets.append(trace.value(was))
+                        outs.append(trace.value(now))
         graph = Graph("replaced", tuple(inputs), tuple(roles), tuple(outs), tuple(targets))
         return graph if all(map(_rounds_once, graph.values())) else None
 

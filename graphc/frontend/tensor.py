@@ -25,7 +25,7 @@ from graphc.errors import GraphcError, InvalidState, InvalidType, ShapeMismatch,
 from graphc.frontend import epoch, layouts
 from graphc.frontend.devices import ACCELERATORS, CPU, resolve
 from graphc.frontend.dims import axis_of
-from graphc.frontend.eager.arrays import owned, row_major
+from graphc.frontend.eager.arrays import by_rows, owned, row_major
 from graphc.frontend.eager.compiled import drawn
 from graphc.frontend.eager.rows import FAST
 from graphc.frontend.geometry import Geometry, elementwise_strides, shown_strides
@@ -460,7 +460,7 @@ def eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
         if shows_memory(args[0], op, attrs):
             seen = FAST.get(op.name, op.evaluate)(*arrays, **attrs)
             return view(args[0], op, attrs, seen, spec)
-        arrays[0] = row_major(arrays[0])  # a reshape that copies
+        arrays[0] = by_rows(arrays[0])  # a reshape that copies
     out = None
     if draw.runs:
         out = drawn(op, arrays, [not isinstance(a, Tensor) for a in args], attrs, spec)

@@ -11,7 +11,9 @@ from collections.abc import Hashable, Mapping
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
+from graphc.frontend import trace as tracing
 from graphc.frontend.api.creation import full, zeros_like
+from graphc.frontend.replaced import Call, replaced
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.update import update
 from graphc.ir.types import f32, f64
@@ -73,6 +75,8 @@ class Ruled(Counted):
     def _update_group(self, group: Group, active: list[Tensor], options: Options) -> None:
         self._count(active)
         numbers = _numbers(group)
+        if self._at_once(group, active, numbers, options):
+            return
         rates: dict[int, Rates] = {}
         each = [(p, self.state[p]) for p in active]
         for p, slots in together(active, self.state) if self.elementwise else each:
@@ -83,18 +87,47 @@ class Ruled(Counted):
             with updating(p):
                 self._update(p, slots, rates[id(counter)], options)
 
+    def _at_once(
+        self, group: Group, active: list[Tensor], numbers: Rates, options: Options
+    ) -> bool:
+        """The step of all parameters by one program, if they have one counter."""
+        if not (self.elementwise and active) or tracing.active() is not None:
+            return False
+        each = [self.state[p] for p in active]
+        counters = {id(slots["step"]): slots["step"] for slots in each}
+        names = [name for name in each[0] if name != "step"]
+        if len(counters) != 1 or "maximize" in options or any(len(s) != len(each[0]) for s in each):
+            return False
+        (counter,) = counters.values()
+        rates = {**numbers, **self._per_step(counter.to(f64), numbers)}
+        if any(isinstance(r, Tensor) and r.dtype is not f64 for r in rates.values()):
+            return False  # a condition
+        key = (type(self), tuple(names), tuple(rates), tuple(options))
+        if key not in _rules:
+            blank = object.__new__(type(self))  # holds no parameters
+            _rules[key] = partial(_replacing, blank, names, [*rates], options)
+        calls = [Call(p, p.grad, tuple(s[name] for name in names)) for p, s in zip(active, each)]
+        known = tuple(float(r) if isinstance(r, Tensor) else r for r in rates.values())
+        return replaced(self, (id(group), *options), _rules[key], calls, known, wide=True)
+
     def _update(self, p: Tensor, slots: Slots, r: Rates, options: Options) -> None:
         old = {name: widened(x) for name, x in slots.items() if name != "step"}
-        x, g = widened(p), gradient(p, options)
+        new = self._new(widened(p), gradient(p, options), old, r, options)
+        p.copy_(new.step)
+        for name, value in new.slots.items():
+            slots[name].copy_(value)
+
+    def _new(
+        self, x: Tensor, g: Tensor, old: Mapping[str, Tensor], r: Rates, options: Options
+    ) -> Change:
+        """The new parameter in place of the step."""
         apart = self.decoupled or "decoupled" in options
         if "weight_decay" in options and not apart:
             g = g + x * r["weight_decay"]
         new = self._changed(x, g, old, r, options)
         if "weight_decay" in options and apart:
             x = x * (1.0 - r["lr"] * r["weight_decay"])
-        p.copy_(x - new.step)
-        for name, value in new.slots.items():
-            slots[name].copy_(value)
+        return Change(x - new.step, new.slots)
 
     def _changed(
         self, p: Tensor, g: Tensor, s: Mapping[str, Tensor], r: Rates, options: Options
@@ -127,7 +160,18 @@ class _Listed:
         return Change(step, dict(zip(self._names, slots)))
 
 
+def _replacing(
+    blank: Ruled, names: list[str], rates: list[str], options: Options,
+    p: Tensor, g: Tensor, slots: tuple[Tensor, ...], r: tuple[Any, ...],
+) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
+    """The rule as one of tuples, that gives a parameter and slots."""
+    old = dict(zip(names, slots))
+    new = blank._new(p, g, old, dict(zip(rates, r)), options)
+    return new.step, tuple(new.slots.get(name, old[name]) for name in names)
+
+
 _lists: dict[Hashable, _Listed] = {}
+_rules: dict[Hashable, Any] = {}
 
 
 def _numbers(group: Group) -> dict[str, Rate]:

@@ -355,6 +355,42 @@ def test_sums_read_an_array_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first <= x.size and second < x.size / 8 and axes == 1
 
 
+@pytest.mark.parametrize("shape", [(256, 8), (40, 3, 4), (300,), (33, 70)])
+def test_few_rows_are_counted_with_the_bits_of_the_meaning(shape: tuple[int, ...]) -> None:
+    x = noise("f32", shape)
+    x = np.where(np.isfinite(x), x * np.float32(1.1), np.float32(-0.0))
+    for length in (5, 1000):
+        index = np.random.default_rng(1).integers(0, length, shape[:1])
+        assert arrays._by_counts(x, index, 0, length) is not None
+        got = FAST["scatter_add"](x, index, axis=0, length=length)
+        want = OPS["scatter_add"].evaluate(x, index, axis=0, length=length)
+        assert got.tobytes() == want.tobytes()
+    with pytest.raises(IndexError):
+        FAST["scatter_add"](x, np.full(shape[:1], 9), axis=0, length=9)
+
+
+def test_large_copies_into_another_order_are_compiled_once_met_often(
+    shapes: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "LARGE_COPY", 1 << 10)
+    monkeypatch.setattr(compiled, "_met", {})
+    x = graphc.randn(4, 20, 5, 6)
+    copies = {
+        "permuted": lambda: x.permute(0, 2, 3, 1).contiguous(),
+        "reshaped": lambda: x.permute(3, 0, 2, 1).reshape(-1),
+        "with gaps": lambda: x[:, :15].permute(0, 2, 3, 1).contiguous(),
+        "doubles": lambda: x.double().permute(0, 2, 3, 1).contiguous(),
+        "row by row": lambda: x.flatten(),
+    }
+    for name, copy in copies.items():
+        made = [copy().numpy() for _ in range(4)]
+        assert len(shapes) == 2 * (name in ("permuted", "reshaped")), name
+        assert all(a.tobytes() == made[0].tobytes() for a in made)
+        shapes.clear()
+    want = np.ascontiguousarray(x.numpy().transpose(0, 2, 3, 1))
+    assert copies["permuted"]().numpy().tobytes() == want.tobytes()
+
+
 @pytest.mark.parametrize("width", [1, 2, 3, 16, 64, 65])
 def test_what_lies_side_by_side_is_copied_as_one(width: int) -> None:
     """Heads of attention turned back: NumPy would go number by number."""

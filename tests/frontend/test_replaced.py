@@ -19,6 +19,11 @@ KINDS: dict[str, Callable[[Any], Optimizer]] = {
     "momentum": lambda ps: optim.SGD(ps, lr=0.1, momentum=0.9, weight_decay=0.01),
     "nesterov": lambda ps: optim.SGD(ps, lr=0.1, momentum=0.9, nesterov=True),
     "adam": lambda ps: optim.Adam(ps, lr=0.01, weight_decay=0.1),
+    "rmsprop": lambda ps: optim.RMSprop(ps, lr=0.01, momentum=0.9, centered=True),
+    "adagrad": lambda ps: optim.Adagrad(ps, lr=0.1, lr_decay=0.1, weight_decay=0.01),
+    "adadelta": lambda ps: optim.Adadelta(ps, lr=0.5),
+    "adamax": lambda ps: optim.Adamax(ps, lr=0.01, weight_decay=0.1),
+    "rprop": lambda ps: optim.Rprop(ps, lr=0.01),
     "adamw": lambda ps: optim.AdamW(ps, lr=0.01, amsgrad=True),
 }
 
@@ -73,6 +78,17 @@ def test_the_bits_are_those_of_the_calls(
     assert bytes_of(got, fast) == bytes_of(want, slow)
 
 
+@pytest.mark.parametrize("kind", [optim.NAdam, optim.RAdam, optim.ASGD])
+def test_rules_that_are_no_arithmetic_of_elements_go_call_by_call(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Conditions among the rates, and slots of one number."""
+    want, slow = trained(lambda ps: kind(ps, lr=0.01))
+    monkeypatch.setattr(replaced, "AFTER", 2)
+    got, fast = trained(lambda ps: kind(ps, lr=0.01))
+    assert not programs(fast) and bytes_of(got, fast) == bytes_of(want, slow)
+
+
 def test_it_writes_where_they_lie_and_says_so(soon: None) -> None:
     ps, o = trained(KINDS["adam"])
     arrays, versions = [p.array for p in ps], [p._version for p in ps]
@@ -87,6 +103,30 @@ def test_it_writes_where_they_lie_and_says_so(soon: None) -> None:
     o.step()
     with pytest.raises(RuntimeError, match="changed by an in-place operation"):
         y.backward()
+
+
+def test_what_a_handler_raises_once_all_is_written(soon: None) -> None:
+    ps, o = trained(KINDS["sgd"])
+    (program,) = programs(o)
+    native, versions = program._native, [p._version for p in ps]
+
+    class Interrupted:
+        done = False
+
+        def run(self, *args: Any) -> None:
+            if self.done:
+                native.run(*args)
+            raise KeyboardInterrupt
+
+    program._native = interrupted = Interrupted()
+    for written in (False, True):
+        interrupted.done = written
+        give(ps, 9)
+        before = ps[0].detach().clone()
+        with pytest.raises(KeyboardInterrupt):
+            o.step()
+        assert ps[0].equal(before) != written
+        assert [p._version - v for p, v in zip(ps, versions)] == [written] * 4
 
 
 def test_memory_that_was_replaced_is_found(soon: None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.frontend.eager.compiled import copied
 from graphc.frontend.eager.sums import wide
 from graphc.ir.meaning import indexing, reductions
 from graphc.ir.types import Array, Shape
@@ -107,8 +108,14 @@ def row_major(x: Array) -> Array:
 
 def contiguous(x: Array, *, order: Shape = ()) -> Array:
     """A copy in row-major order."""
-    out = row_major(x)
+    out = by_rows(x)
     return out.copy() if out is x else out
+
+
+def by_rows(x: Array) -> Array:
+    """`row_major` of an operation, which may run compiled code."""
+    made = copied(x)
+    return row_major(x) if made is None else made
 
 
 def owned(x: Array, operands: Sequence[Any]) -> Array:
@@ -239,13 +246,28 @@ def _by_turns(x: Array, index: Array, axis: int, length: int) -> Array | None:
     return out.astype(x.dtype, copy=False)
 
 
+def _by_counts(x: Array, index: Array, axis: int, length: int) -> Array | None:
+    """The sums of float32 where rows are few or short, each element in a count of its own; else
+    None. `np.bincount` adds doubles in order, as `np.add.at` does, in a tenth of the time."""
+    if axis or x.dtype != np.float32 or wide(x, index.size) is not np.float64:
+        return None
+    if not x.size or index.min() < 0 or index.max() >= length:
+        return None
+    shape = x.shape[index.ndim :]
+    row = prod(shape)
+    place = (index.reshape(-1, 1) * row + np.arange(row)).reshape(-1)
+    sums = np.bincount(place, x.reshape(-1), length * row)
+    return sums.astype(x.dtype).reshape(length, *shape)
+
+
+WAYS = (_rows_in_order, _by_turns, _by_counts)
+
+
 def scatter_add(x: Array, index: Array, *, axis: int, length: int) -> Array:
     """Few terms need no wide sums."""
-    out = _rows_in_order(x, index, axis, length)
-    if out is None:
-        out = _by_turns(x, index, axis, length)
-    if out is not None:
-        return out
+    for way in WAYS:
+        if (out := way(x, index, axis, length)) is not None:
+            return out
     out = indexing.add_rows(x, index, axis, length, wide(x, index.size))
     return out.astype(x.dtype, copy=False)
 
@@ -257,5 +279,5 @@ def put_along(x: Array, index: Array, *, axis: int, length: int) -> Array:
         out = indexing.add_along(x, index, axis, length, wide(x, index.shape[axis]))
         return out.astype(x.dtype, copy=False)
     out = np.zeros(shape, x.dtype)
-    out.reshape(-1)[at] = x  # no place twice
+    out.reshape(-1)[at.reshape(-1)] = x.reshape(-1)  # no place twice
     return out

@@ -23,7 +23,6 @@ LARGE = 1 << 10  # elements of a line that takes part
 CALL = 1 << 13  # elements that NumPy computes in the time that it takes to call it
 WORTH = 3 << 15  # elements and calls of all lines; less NumPy does while a program is being started
 MOST = 48  # lines of a group
-AGAIN = 2  # runs by NumPy before one is compiled: much code runs once
 TYPES = (f32, bool_)
 
 Reads = Mapping[Value, Sequence[Any]]

@@ -18,7 +18,8 @@ from graphc.frontend.eager import blocks
 from graphc.frontend.eager.arrays import row_major
 from graphc.frontend.eager.blocks import Block, blocked, graph_of, in_block, source
 from graphc.frontend.eager.bound import bound
-from graphc.frontend.eager.groups import AGAIN, MAKERS, Group, Runner, grouped
+from graphc.frontend.eager.compiled import AGAIN
+from graphc.frontend.eager.groups import MAKERS, Group, Runner, grouped
 from graphc.frontend.eager.pool import POOL
 from graphc.frontend.eager.spelled import spelled
 from graphc.frontend.views import VIEW_OPS
