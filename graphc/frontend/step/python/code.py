@@ -22,6 +22,7 @@ from graphc.frontend.table import FOLLOWED
 LIBRARIES = tuple(
     sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
+INSTALLED = {"site-packages", "dist-packages"}  # as folders of packages are called
 USERS, LIBRARY, OWN = "user's", "library", "own"
 CO_GENERATOR = 0x20
 LEAVES = tuple(
@@ -81,14 +82,20 @@ COUNTS = {
 
 @lru_cache(maxsize=4096)
 def is_library(file: str) -> bool:
-    """Whether a file belongs to Python or to an installed package."""
-    return file.startswith(LIBRARIES) or file.startswith("<frozen ")
+    """Whether a file belongs to Python or to an installed package: of this environment, of the
+    user (`pip install --user`), of the system, or of another that a .pth file names."""
+    return file.startswith(LIBRARIES) or file.startswith("<frozen ") or _is_installed(file)
+
+
+def _is_installed(file: str) -> bool:
+    return not INSTALLED.isdisjoint(file.split(os.sep))
 
 
 def is_pythons(file: str) -> bool:
     """Whether a file belongs to Python itself."""
-    installed = "site-packages" in file or "dist-packages" in file
-    return file.startswith("<frozen ") or (file.startswith(LIBRARIES[:2]) and not installed)
+    return file.startswith("<frozen ") or (
+        file.startswith(LIBRARIES[:2]) and not _is_installed(file)
+    )
 
 
 MADE = "<string>", "<class "  # how names of files begin that there are none of

@@ -8,12 +8,12 @@ code stand functions of ours, which are not watched, so who called it does not t
 from __future__ import annotations
 
 from inspect import CO_VARARGS
-from types import CellType, CodeType, FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from graphc.frontend.step.python import stack
 from graphc.frontend.step.python.code import LIBRARY, OWN, is_pythons, whose
-from graphc.frontend.step.python.found import contents
+from graphc.frontend.step.python.found import given
 from graphc.frontend.step.python.stack import MISSING
 
 OWN_AFFAIRS = "logging", "importlib._bootstrap"
@@ -40,11 +40,10 @@ def _first(frame: FrameType) -> Any:
     """The first positional argument; MISSING without one."""
     code: CodeType = frame.f_code
     if code.co_argcount:
-        x = stack.local(frame, 0)
-        return contents(x) if isinstance(x, CellType) else x
+        return given(stack.local(frame, 0))
     if code.co_flags & CO_VARARGS:
-        given = stack.local(frame, code.co_kwonlyargcount)
-        return given[0] if isinstance(given, tuple) and given else MISSING
+        rest = stack.local(frame, code.co_kwonlyargcount)
+        return rest[0] if isinstance(rest, tuple) and rest else MISSING
     return MISSING
 
 

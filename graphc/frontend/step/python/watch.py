@@ -37,7 +37,7 @@ from graphc.frontend.step.python.code import (
     leaf,
     whose_code,
 )  # fmt: skip
-from graphc.frontend.step.python.found import in_classes
+from graphc.frontend.step.python.found import given, in_classes
 from graphc.frontend.step.python.guards import Guard, Kept
 from graphc.frontend.step.python.handed import is_handed, is_its_own_affair
 from graphc.frontend.step.python.held import CONTAINERS, FIXED, advances, mapping_of
@@ -256,10 +256,10 @@ class Watch:
             if who == USERS and name[:2] == "__" == name[-2:] and isinstance(fn, FunctionType):
                 self._special(frame, stack.local(frame, 0), name)
         for k in range(code.co_argcount + code.co_kwonlyargcount):
-            x = stack.local(frame, k)
+            x = given(stack.local(frame, k))
             if x is not MISSING:
                 reads.know(x, code.co_varnames[k])
-        if (x := stack.named(frame, code)) is not MISSING:
+        if (x := given(stack.named(frame, code))) is not MISSING:
             reads.know(x, "keyword arguments", new=True)
 
     def _special(self, frame: FrameType, x: Any, name: str) -> None:
