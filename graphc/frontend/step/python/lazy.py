@@ -158,6 +158,8 @@ def _of_values(
         return partial(_computed, trace, f)
     inner = f.__func__ if isinstance(f, MethodType) else f
     deferred = isinstance(inner, FunctionType) and _is_librarys(inner) and _is_dropped(frame)
+    if isinstance(f, FunctionType) and any(_holds(x, tensors=True, numbers=False) for x in args):
+        return None  # an optimizer's, which changes them: it is part of the step
     return partial(_later, trace, reads, f) if deferred and _is_old(f, args, reads) else None
 
 
@@ -254,10 +256,11 @@ def _is_number(x: Any) -> bool:
     return isinstance(x, Tensor | HostValue)
 
 
-def _holds(x: Any, tensors: bool) -> bool:
+def _holds(x: Any, tensors: bool, numbers: bool = True) -> bool:
     """Whether a value of calls is in it; of texts also a tensor, which they show."""
     found: list[Any] = []
-    rebuilt(x, found.append, (HostValue, Tensor) if tensors else HostValue)
+    kinds = (HostValue,) * numbers + (Tensor,) * tensors
+    rebuilt(x, found.append, kinds)
     return bool(found)
 
 
