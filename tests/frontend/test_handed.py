@@ -174,7 +174,10 @@ class Scaled(graphc.optim.Optimizer):
     @graphc.no_grad()
     def step(self, closure=None):
         for group in self.param_groups:
-            group["step"] = group.get("step", 0) + 1
+            if "step" in group:
+                group["step"] += 1
+            else:
+                group["step"] = 1
             apply(group["params"], scale=1 - 0.5 ** group["step"])
 """
 

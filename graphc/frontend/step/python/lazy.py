@@ -158,7 +158,7 @@ def _of_values(
         return partial(_computed, trace, f)
     inner = f.__func__ if isinstance(f, MethodType) else f
     deferred = isinstance(inner, FunctionType) and _is_librarys(inner) and _is_dropped(frame)
-    if isinstance(f, FunctionType) and any(_holds(x, tensors=True, numbers=False) for x in args):
+    if isinstance(f, FunctionType) and any(map(_has_tensors, args)):
         return None  # an optimizer's, which changes them: it is part of the step
     return partial(_later, trace, reads, f) if deferred and _is_old(f, args, reads) else None
 
@@ -256,12 +256,17 @@ def _is_number(x: Any) -> bool:
     return isinstance(x, Tensor | HostValue)
 
 
-def _holds(x: Any, tensors: bool, numbers: bool = True) -> bool:
+def _holds(x: Any, tensors: bool) -> bool:
     """Whether a value of calls is in it; of texts also a tensor, which they show."""
     found: list[Any] = []
-    kinds = (HostValue,) * numbers + (Tensor,) * tensors
-    rebuilt(x, found.append, kinds)
+    rebuilt(x, found.append, (HostValue, Tensor) if tensors else HostValue)
     return bool(found)
+
+
+def _has_tensors(x: Any) -> bool:
+    """Whether it is a tensor, or a list of some, also of a class derived from list."""
+    items = x if isinstance(x, list | tuple) else (x,)
+    return any(isinstance(item, Tensor) for item in items)
 
 
 def _converted(trace: Trace, f: Any, x: Any) -> Any:
