@@ -345,6 +345,6 @@ def install() -> None:
         holder, _, leaf = f"graphc.{path}".rpartition(".")
         setattr(importlib.import_module(holder), leaf, made)
     vars(graphc).update(SymInt=SymInt, SymFloat=SymFloat, SymBool=SymBool)
-    graphc.torch = graphc  # as annotations of some libraries have it: torch.torch.Tensor
-    graphc.classes = _Classes()
-    sys.modules["graphc.utils"].swap_tensors = swap_tensors
+    vars(graphc)["torch"] = graphc  # as annotations of some libraries have it: torch.torch.Tensor
+    vars(graphc)["classes"] = _Classes()
+    vars(sys.modules["graphc.utils"])["swap_tensors"] = swap_tensors

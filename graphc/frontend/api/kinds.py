@@ -37,7 +37,7 @@ def real(input: Tensor) -> Tensor:
 
 @public(method=True)
 def is_inference(input: Tensor) -> bool:
-    """False: what `inference_mode` makes is a tensor like any other."""
+    """False: what `inference_mode` makes is a tensor like any other. Of any shape."""
     return False
 
 
