@@ -344,8 +344,7 @@ def install() -> None:
         made = module_of(f"graphc.{path}", names)
         holder, _, leaf = f"graphc.{path}".rpartition(".")
         setattr(importlib.import_module(holder), leaf, made)
-    vars(graphc).update(SymInt=SymInt, SymFloat=SymFloat, SymBool=SymBool, classes=_Classes())
-    vars(graphc).update(
-        torch=graphc
-    )  # as annotations of some libraries have it: torch.torch.Tensor
-    vars(sys.modules["graphc.utils"]).update(swap_tensors=swap_tensors)
+    vars(graphc).update(SymInt=SymInt, SymFloat=SymFloat, SymBool=SymBool)
+    vars(graphc)["torch"] = graphc  # as annotations of some libraries have it: torch.torch.Tensor
+    vars(graphc)["classes"] = _Classes()
+    vars(sys.modules["graphc.utils"])["swap_tensors"] = swap_tensors

@@ -144,7 +144,8 @@ class ModuleList(_ModuleSequence):
 
     def __init__(self, modules: Iterable[Module | None] | None = None) -> None:
         super().__init__()
-        self.extend(modules or ())
+        if modules is not None:
+            self.extend(modules)
 
     def _sliced(self, index: slice) -> Any:
         make: Any = type(self)
@@ -184,7 +185,8 @@ class ModuleDict(Module):
         self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None
     ) -> None:
         super().__init__()
-        self.update(modules or {})
+        if modules is not None:  # a subclass's `update` may need more than is there yet
+            self.update(modules)
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         pairs = modules.items() if isinstance(modules, Mapping | ModuleDict) else modules

@@ -10,7 +10,7 @@ from typing import Any
 from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
-from graphc.frontend.reading import Readable
+from graphc.frontend.step.python.effects import repeat
 from graphc.frontend.table import Table, told
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.told import Told
@@ -80,10 +80,10 @@ class ParameterGroup(Table):
 
 
 def _set_later(trace: tracing.Trace, put: Callable[[Any], None], value: Any) -> None:
-    """Have each call put the value there: the number that it has then."""
-    if isinstance(value, Tensor) and value.is_traced and not value.dim():
-        value = trace.read(value, Readable.item)
-    if isinstance(value, HostValue):
+    """Have each call put the value there: the number or the tensor that it is then."""
+    if isinstance(value, Tensor) and value.is_traced:
+        repeat(trace, put, ((value,), {}))
+    elif isinstance(value, HostValue):
         trace.computed(put, value)
     else:
         trace.after_commit.append(partial(put, value))

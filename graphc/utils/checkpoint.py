@@ -191,3 +191,12 @@ class _Again:
         for old, new in zip(self._nodes, found):
             old.operands, old.output, old.restore = new.operands, new.output, None
         self._nodes = []
+
+
+def get_device_states(*args: Any) -> tuple[list[int], list[Tensor]]:
+    """Of no device: one generator draws for all of them, and `get_rng_state` is its state."""
+    return [], []
+
+
+def set_device_states(devices: Any, states: Any, *, device_type: str | None = None) -> None:
+    """Nothing: `set_rng_state` is for all devices."""

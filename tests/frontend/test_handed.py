@@ -158,3 +158,44 @@ def test_a_copy_that_it_makes_at_each_call_is_new(
     assert step.stats.programs == 1
     m.config.names["b"] = 6
     assert step(graphc.ones(2)).tolist() == [6.0, 6.0]
+
+
+HELPER = """
+import graphc
+
+def apply(params, *, scale):
+    for p in params:
+        p.mul_(scale)
+
+class Scaled(graphc.optim.Optimizer):
+    def __init__(self, params):
+        super().__init__(params, {})
+
+    @graphc.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            if "step" in group:
+                group["step"] += 1
+            else:
+                group["step"] = 1
+            apply(group["params"], scale=1 - 0.5 ** group["step"])
+"""
+
+
+def test_a_librarys_function_that_is_given_tensors_and_a_count_is_part_of_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = library(HELPER, tmp_path, monkeypatch)
+
+    def values(compiled: bool) -> list[float]:
+        p = graphc.nn.Parameter(graphc.ones(1))
+        opt = module.Scaled([p])
+
+        def step() -> graphc.Tensor:
+            opt.step()
+            return p.detach() + 0  # what it is after the update, not before
+
+        run = graphc.compile(step) if compiled else step
+        return [float(run()) for _ in range(4)]
+
+    assert values(compiled=True) == values(compiled=False)

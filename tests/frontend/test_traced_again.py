@@ -347,3 +347,15 @@ def test_what_belongs_to_a_parameter_is_named_without_its_elements() -> None:
     rates[p] = "fast"
     step(graphc.ones(2))
     assert "`rates[Parameter f32[2,3]]`: 'slow' -> 'fast'" in str(step.explain())
+
+
+def test_keyword_arguments_that_an_inner_function_reads_are_new_at_each_call() -> None:
+    def inner(x: graphc.Tensor, **options: Any) -> graphc.Tensor:
+        options.pop("told", None)
+        asked = [options.get(name) for name in ("a", "b")]  # which puts `options` in a cell
+        return x * len([v for v in asked if v])
+
+    step = graphc.compile(lambda x: inner(x, told=True, a=1) + inner(x, told=True, a=1, b=2))
+    for _ in range(4):
+        assert step(graphc.ones(2)).tolist() == [3, 3]
+    assert not step.explain().recompiles

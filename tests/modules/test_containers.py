@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import graphc
@@ -39,3 +41,21 @@ def test_steps_of_a_unet_skip_the_missing_stage() -> None:
 def test_sequential_cannot_call_none() -> None:
     with pytest.raises(TypeError):
         nn.Sequential(nn.ReLU(), None)(graphc.ones(1))
+
+
+@pytest.mark.parametrize("kind", ["ModuleList", "ModuleDict", "ParameterList", "ParameterDict"])
+def test_an_empty_one_calls_nothing_that_a_subclass_may_have_changed(kind: str) -> None:
+    class Own(getattr(nn, kind)):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.ready = True
+
+        def update(self, *args: Any) -> None:
+            assert self.ready
+            super().update(*args)
+
+        def extend(self, *args: Any) -> Any:
+            assert self.ready
+            return super().extend(*args)
+
+    assert len(Own()) == 0

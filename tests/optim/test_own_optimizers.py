@@ -133,3 +133,37 @@ def test_one_that_wraps_another_and_was_never_initialised() -> None:
 
     compiled = graphc.compile(step)
     assert [float(f()) for f in (step, step, compiled, compiled)] == [2, 1, 0, -1]
+
+
+def test_a_count_that_its_group_holds_as_a_tensor() -> None:
+    class Counting(graphc.optim.Optimizer):
+        def __init__(self, params: Any) -> None:
+            super().__init__(params, {"lr": 0.1})
+
+        @graphc.no_grad()
+        def step(self, closure: Any = None) -> Any:
+            for group in self.param_groups:
+                if "step" not in group:
+                    group["step"] = graphc.tensor(0.0)
+                group["step"].add_(1)
+                for p in group["params"]:
+                    assert p.grad is not None
+                    p.add_(p.grad / group["step"], alpha=-group["lr"])
+
+    def losses(compiled: bool) -> list[float]:
+        p = graphc.nn.Parameter(graphc.ones(2))
+        opt = Counting([p])
+
+        def step() -> graphc.Tensor:
+            opt.zero_grad()
+            loss = (p * p).sum()
+            loss.backward()
+            opt.step()
+            return loss
+
+        run = graphc.compile(step) if compiled else step
+        found = [float(run()) for _ in range(4)]
+        assert opt.param_groups[0]["step"].tolist() == 4
+        return found
+
+    np.testing.assert_allclose(losses(compiled=True), losses(compiled=False), rtol=1e-6)

@@ -20,6 +20,7 @@ __all__ = [
     "get_device",
     "is_conj",
     "is_distributed",
+    "is_inference",
     "is_neg",
     "is_same_size",
     "real",
@@ -32,6 +33,12 @@ __all__ = [
 def real(input: Tensor) -> Tensor:
     """The tensor itself: numbers are real."""
     return input
+
+
+@public(method=True)
+def is_inference(input: Tensor) -> bool:
+    """False: what `inference_mode` makes is a tensor like any other. Of any shape."""
+    return False
 
 
 @public(method=True)

@@ -23,7 +23,7 @@ LIBRARIES = tuple(
     sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
 # Whose code runs: the user's, an installed package's, that of Python or what graphc needs, ours.
-PACKAGES = "site-packages", "dist-packages"
+PACKAGES = "site-packages", "dist-packages"  # as folders of packages are called
 USERS, INSTALLED, LIBRARY, OWN = "user's", "installed", "library", "own"
 WATCHED = (USERS, INSTALLED)  # whose state counts, whoever has handed it what
 NEEDED = {  # packages that graphc computes and works with: their state is no step's
@@ -88,14 +88,20 @@ COUNTS = {
 
 @lru_cache(maxsize=4096)
 def is_library(file: str) -> bool:
-    """Whether a file belongs to Python or to an installed package."""
-    return file.startswith(LIBRARIES) or file.startswith("<frozen ")
+    """Whether a file belongs to Python or to an installed package: of this environment, of the
+    user (`pip install --user`), of the system, or of another that a .pth file names."""
+    return file.startswith(LIBRARIES) or file.startswith("<frozen ") or _is_installed(file)
+
+
+def _is_installed(file: str) -> bool:
+    return not set(PACKAGES).isdisjoint(file.split(os.sep))
 
 
 def is_pythons(file: str) -> bool:
     """Whether a file belongs to Python itself."""
-    installed = any(name in file for name in PACKAGES)
-    return file.startswith("<frozen ") or (file.startswith(LIBRARIES[:2]) and not installed)
+    return file.startswith("<frozen ") or (
+        file.startswith(LIBRARIES[:2]) and not _is_installed(file)
+    )
 
 
 MADE = "<string>", "<class "  # how names of files begin that there are none of
@@ -113,8 +119,8 @@ def whose(file: str) -> str:
 def _package(file: str) -> str:
     """The package of an installed file, or the module that is one."""
     roots = [i + len(n) for n in PACKAGES if (i := file.rfind(n)) >= 0]
-    start = max(roots, default=max(len(r) for r in LIBRARIES if file.startswith(r)))
-    return file[start:].lstrip(os.sep).partition(os.sep)[0].partition(".")[0]
+    roots = roots or [len(r) for r in LIBRARIES if file.startswith(r)]
+    return file[max(roots) :].lstrip(os.sep).partition(os.sep)[0].partition(".")[0]
 
 
 def whose_code(code: CodeType, space: dict[str, Any]) -> str:

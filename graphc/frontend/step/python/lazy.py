@@ -162,6 +162,8 @@ def _of_values(
         return partial(_computed, trace, f)
     inner = f.__func__ if isinstance(f, MethodType) else f
     deferred = isinstance(inner, FunctionType) and _is_librarys(inner) and _is_dropped(frame)
+    if isinstance(f, FunctionType) and any(map(_has_tensors, args)):
+        return None  # an optimizer's, which changes them: it is part of the step
     return partial(_later, trace, reads, f) if deferred and _is_old(f, args, reads) else None
 
 
@@ -263,6 +265,12 @@ def _holds(x: Any, tensors: bool) -> bool:
     found: list[Any] = []
     rebuilt(x, found.append, (HostValue, Tensor) if tensors else HostValue)
     return bool(found)
+
+
+def _has_tensors(x: Any) -> bool:
+    """Whether it is a tensor, or a list of some, also of a class derived from list."""
+    items = x if isinstance(x, list | tuple) else (x,)
+    return any(isinstance(item, Tensor) for item in items)
 
 
 def _converted(trace: Trace, f: Any, x: Any) -> Any:

@@ -47,7 +47,7 @@ from graphc.frontend.step.python.code import (
     whose_code,
 )  # fmt: skip
 from graphc.frontend.step.python.ended import settling
-from graphc.frontend.step.python.found import contents, in_classes
+from graphc.frontend.step.python.found import given, in_classes
 from graphc.frontend.step.python.guards import Guard
 from graphc.frontend.step.python.held import CONTAINERS, FIXED, advances, mapping_of
 from graphc.frontend.step.python.numbers import ReadNumbers
@@ -212,7 +212,7 @@ class Watch:
 
     def _calls_back(self, x: Any) -> bool:
         """Whether an argument may lead to a function of a user's."""
-        x = _held_by(x)
+        x = given(x)
         kind = type(x)
         if kind is Tensor or kind in FIXED:
             return False
@@ -246,9 +246,9 @@ class Watch:
             if who in WATCHED and name[:2] == "__" == name[-2:] and isinstance(fn, FunctionType):
                 self._special(frame, stack.local(frame, 0), name)
         for k in range(code.co_argcount + code.co_kwonlyargcount):
-            if (x := _held_by(stack.local(frame, k))) is not MISSING:
+            if (x := given(stack.local(frame, k))) is not MISSING:
                 reads.know(x, code.co_varnames[k])
-        if (x := _held_by(stack.named(frame, code))) is not MISSING:
+        if (x := given(stack.named(frame, code))) is not MISSING:
             reads.know(x, "keyword arguments", new=True)
 
     def _special(self, frame: FrameType, x: Any, name: str) -> None:
@@ -442,11 +442,6 @@ class Watch:
         args, f = top(frame, 1 + named), top(frame, (3 if NEW_CALL else 2) + named)
         given = list(args) if isinstance(args, list | tuple) else []
         return f, [*given, *(top(frame).values() if named else ())]
-
-
-def _held_by(x: Any) -> Any:
-    """What a local variable is: of an argument that an inner function uses, in its cell."""
-    return contents(x) if isinstance(x, CellType) else x
 
 
 USER_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
