@@ -1192,7 +1192,9 @@ class Methods(Sugar):
     def view(self, *sizes: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
         """`shapes.view` with a size, or the same memory as elements of another dtype."""
     def resize_(self, *sizes: Any, memory_format: Any = None) -> Tensor:
-        """x with another size in place: its first elements, then zeros where there are none."""
+        """x with another size in place: its first elements, as its memory has them whatever the strides
+        of x, then zeros where there are none.
+        """
     def resize_as_(self, other: Tensor, *, memory_format: Any = None) -> Tensor:
         """x with the size of `other`, in place: see `resize_`."""
     def set_(self, source: Tensor | None = None) -> Tensor:
