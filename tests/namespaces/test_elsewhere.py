@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import importlib
 from typing import Any
 
@@ -188,3 +190,38 @@ def test_a_lazy_property_is_computed_once() -> None:
 
     some = Some()
     assert some.value + some.value == 14 and some.calls == 1 and Some.value.__doc__ == "told"
+
+
+@dataclasses.dataclass
+class Config:
+    dtype: Any
+    size: int
+
+
+def test_a_dtype_in_a_configuration_is_not_taken_apart() -> None:
+    assert dataclasses.asdict(Config(graphc.bfloat16, 3)) == {"dtype": graphc.bfloat16, "size": 3}
+    assert not dataclasses.is_dataclass(graphc.float32)
+    assert copy.deepcopy(graphc.float32) is graphc.float32
+
+
+@pytest.mark.parametrize("shape", [(20, 9), (9, 20), (2, 12, 8)])
+def test_the_largest_singular_values_by_products_with_a_few_columns(shape: Any) -> None:
+    graphc.manual_seed(0)
+    a = graphc.randn(*shape[:-1], 4) @ graphc.randn(4, shape[-1])
+    u, s, v = graphc.svd_lowrank(a, 4)
+    np.testing.assert_allclose(((u * s[..., None, :]) @ v.mT).numpy(), a.numpy(), atol=1e-4)
+    true = np.linalg.svd(a.numpy(), compute_uv=False)[..., :4]
+    np.testing.assert_allclose(s.numpy(), true, rtol=1e-4)
+    _, s, v = graphc.pca_lowrank(a, 4)
+    rest = a - a.mean(-2, keepdim=True)
+    true = np.linalg.svd(rest.numpy(), compute_uv=False)[..., :4]
+    np.testing.assert_allclose(s.numpy(), true, rtol=1e-4)
+    with pytest.raises(ValueError, match="not greater than"):
+        graphc.pca_lowrank(a, 30)
+
+
+def test_choices_of_attention_are_remembered_inside() -> None:
+    cuda = graphc.backends.cuda
+    with cuda.sdp_kernel(enable_flash=False):
+        assert not cuda.flash_sdp_enabled() and cuda.math_sdp_enabled()
+    assert cuda.flash_sdp_enabled()
