@@ -38,7 +38,7 @@ def test_as_an_argument_and_as_a_result(k: int) -> None:
         graphc.compile(lambda x: (x + 1, cyclic()[k]))(graphc.ones(3))
 
 
-@pytest.mark.parametrize("k", range(3))
+@pytest.mark.parametrize("k", [0, 2])
 def test_one_older_than_the_step_is_handed_on_as_itself(k: int) -> None:
     given = cyclic()[k]
     step = graphc.compile(lambda x: (x + 1, given))

@@ -258,7 +258,7 @@ class _Capturing:
             effects.hooks_changed(trace)
             effects.drop_unused(trace, result)
             choose(trace, result)
-            effects.renumber(trace)
+            effects.renumber(trace, result)
             given = effects.carried_out(trace)
             tree = self._noted((result, given) if given else result)
             self.layouts = [layout_of(t) for t in self.outs]

@@ -161,13 +161,22 @@ def drop_unused(trace: Trace, result: Any) -> None:
     trace.after_commit[:] = reversed(kept)
 
 
-def renumber(trace: Trace) -> None:
-    """Keep the arguments of the Effects that are left, for each call fills in those that are."""
+def renumber(trace: Trace, result: Any) -> None:
+    """Keep what the Effects that are left are given, and what these and the result name of it: each
+    call fills in what there is."""
     given: list[Any] = []
+
+    def kept(number: int) -> int:
+        given.append(trace.effects[number])
+        return len(given) - 1
+
     for k, action in enumerate(trace.after_commit):
         if isinstance(action, Effect):
-            trace.after_commit[k] = action._replace(number=len(given))
-            given.append(trace.effects[action.number])
+            trace.after_commit[k] = action._replace(number=kept(action.number))
+    made = {id(a): a for a in named_in((result, given)) if isinstance(a, Made)}
+    moved = {number: kept(number) for number in {a.it for a in made.values()}}
+    for a in made.values():
+        a.it = moved[a.it]
     trace.effects[:] = given
 
 

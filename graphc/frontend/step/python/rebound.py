@@ -269,11 +269,12 @@ def _is_free(trace: StepTrace, x: Tensor) -> bool:
 
 def _is_code(x: Any, made: set[int]) -> bool:
     """Whether x was made by the step and is more than data, or has such in it."""
-    pending = [x]
+    pending, met = [x], set[int]()
     while pending:
         x = pending.pop()
-        if isinstance(x, (Tensor, HostValue, *FIXED)) or id(x) not in made:
+        if isinstance(x, (Tensor, HostValue, *FIXED)) or id(x) in met or id(x) not in made:
             continue
+        met.add(id(x))
         if is_record(x):
             x = record(x)
         elif not isinstance(x, (*CHANGED, tuple)):

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from operator import attrgetter
 from types import CellType
 from typing import Any
+
+import numpy as np
 
 from graphc.frontend import trace as tracing
 from graphc.frontend.step.python.found import Row, in_mapping, in_object, is_module, kept_by, own
@@ -19,7 +22,7 @@ from graphc.frontend.step.python.guards import SIMPLE, same
 from graphc.frontend.step.python.held import Note, Place, Whole, add
 from graphc.frontend.step.python.reads import Reads
 from graphc.frontend.step.python.stack import MISSING
-from graphc.frontend.step.python.stores import Store
+from graphc.frontend.step.python.stores import Store, items_of
 
 
 def drop(reads: Reads) -> None:
@@ -83,15 +86,16 @@ def _is_as_before(reads: Reads, place: int, runs: list[list[Store]], made: set[i
     step pushes and from which it pops."""
     groups = [found for run in runs if (found := [s for s in run if s.place == place])]
     c, note = groups[0][0].owner, reads.notes.get(("whole", place, None))
-    if len(groups) > 1 or id(c) in made or isinstance(c, set) or note is None or not note.rows:
+    if len(groups) > 1 or id(c) in made or isinstance(c, set | np.ndarray):
+        return False
+    if note is None or not note.rows:
         return False
     whole = note.rows[-1][0]
     if not isinstance(whole, Whole) or whole.without:
         return False
-    before = reads.stores.before(place)
-    then, now = [*before], [*c]
+    then, now = reads.stores.before(place), items_of(c)
     if isinstance(c, dict):
-        then, now = [*then, *before.values()], [*now, *c.values()]
+        then, now = chain(*then), chain(*now)  # pairs
     return [*map(id, then)] == [*map(id, now)]
 
 

@@ -146,7 +146,7 @@ class Stores:
 
     def _keep(self, c: Any) -> None:
         if id(c) not in self._before:
-            self._before[id(c)] = partial(_refill, c, _items_of(c))
+            self._before[id(c)] = partial(_refill, c, items_of(c))
 
     # ---- the end -------------------------------------------------------------------------------
 
@@ -332,11 +332,12 @@ def _of_class(x: Any, what: str, where: Where | None = None) -> Untraceable:
 def handed_on(trace: Trace, result: Any) -> Any:
     """What the step returns, with an `Itself` for each container in it that is older. Refuses an
     object that the step has made of another kind, with tensors in it."""
-    pending = [result]
+    pending, met = [result], set[int]()
     while pending:
         x = pending.pop()
-        if id(x) in trace.older:
+        if id(x) in trace.older or id(x) in met:
             continue
+        met.add(id(x))
         if isinstance(x, tuple | list):
             pending += x
         elif isinstance(x, dict) or is_record(x):
@@ -464,7 +465,7 @@ def _kind(c: Any) -> Any:
     return next(k for k in kinds if isinstance(c, k))
 
 
-def _items_of(c: Any) -> Any:
+def items_of(c: Any) -> Any:
     """What is in it, of tables pairs."""
     kind = _kind(c)
     if kind is np.ndarray:
