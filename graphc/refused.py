@@ -132,11 +132,9 @@ ROWS: dict[Reason, dict[str, str]] = {
         "CUDAExtension",
     },
     ALONE: {
-        "distributed": "Backend DeviceMesh FileStore GroupMember HashStore P2POp PrefixStore Store "
-        "TCPStore Work all_gather_coalesced all_to_all all_to_all_single batch_isend_irecv "
-        "gather_object get_global_rank get_process_group_ranks init_device_mesh irecv isend recv "
-        "recv_object_list reduce_scatter reduce_scatter_tensor scatter_object_list send "
-        "send_object_list",
+        "distributed": "Backend DeviceMesh FileStore HashStore P2POp PrefixStore Store TCPStore "
+        "all_gather_coalesced batch_isend_irecv init_device_mesh irecv isend recv "
+        "recv_object_list send send_object_list",
         "distributed.algorithms": "Join JoinHook Joinable",
         "distributed.algorithms.ddp_comm_hooks": "",
         "distributed.algorithms.ddp_comm_hooks.default_hooks": "allreduce_hook "
@@ -229,7 +227,8 @@ def install() -> None:
             full = f"graphc.{path}".rstrip(".")
             found = _found(path, names, reason)
             if full in sys.modules:
-                vars(sys.modules[full]).update(found)
+                there = vars(sys.modules[full])
+                there.update({name: x for name, x in found.items() if name not in there})
                 continue
             made = module_of(full, found)
             holder, _, leaf = full.rpartition(".")

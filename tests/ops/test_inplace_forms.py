@@ -38,6 +38,7 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "clamp_min": (0.3,),
     "clamp_max": (0.3,),
     "polygamma": (1,),
+    "mvlgamma": (1,),
 }
 
 

@@ -15,6 +15,7 @@ from graphc.frontend.modes import no_grad
 from graphc.frontend.registry import public
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.whole import whole
+from graphc.ir.types import f32
 from graphc.nn.functional.arguments import parameters, widened
 
 __all__ = [
@@ -251,7 +252,9 @@ def instance_norm(
     if input.dim() < 2:
         raise ShapeMismatch(f"instance_norm: expected at least 2 dimensions, got {input.spec}")
     if not use_input_stats:
-        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+        as_read = f32 if input.dtype.is_half else input.dtype  # PyTorch takes them of any
+        mean, var = (s if s is None else s.to(as_read) for s in (running_mean, running_var))
+        return batch_norm(input, mean, var, weight, bias, False, momentum, eps)
     count = prod(input.shape[2:])
     if count == 1:
         raise InvalidArgument(
