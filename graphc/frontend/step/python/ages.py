@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Container, Iterable, Iterator
-from typing import Any
+from collections.abc import Container, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphc.frontend.step.python.held import Note, Place
 
 
 def youngest(met: Container[int]) -> set[int]:
@@ -32,3 +35,16 @@ def flat(x: Any) -> Iterator[Any]:
     if type(x) is tuple:
         for item in x:
             yield from flat(item)
+
+
+def reached(
+    parts: Mapping[int, int], notes: Mapping[Place, Note], young: Container[int]
+) -> set[int]:
+    """The dicts of older objects (`parts`: whose each is) and what was read from these, by id."""
+    return {table for table, x in parts.items() if x not in young} | {
+        id(x)
+        for (_, of, _), note in notes.items()
+        if parts.get(of, of) not in young
+        for _, _, kept in note.rows
+        for x in flat(kept)
+    }

@@ -25,7 +25,7 @@ from graphc.errors import Unguarded, is_own
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import Carried
 from graphc.frontend.step.names import key_text
-from graphc.frontend.step.python.ages import flat, held_by, youngest
+from graphc.frontend.step.python.ages import held_by, reached, youngest
 from graphc.frontend.step.python.changed import OWN_ITEM, stays
 from graphc.frontend.step.python.code import is_library
 from graphc.frontend.step.python.found import (
@@ -455,11 +455,11 @@ class Reads(Met):
                 self.notes.pop(("attr", id(x), name), None)
                 self.notes.pop(("item", id(own(x)), name), None)
         made = self._made()
-        reached = self._reached(made)
+        known = self._reached(made)
         self._refused += [
             (it, advanced(it, self.name(it), at))
             for it, at in self._iterators
-            if gc.is_tracked(it) or id(it) in reached  # the age of the others is not known
+            if gc.is_tracked(it) or id(it) in known  # the age of the others is not known
         ]
         for x, error in self._refused:
             if id(x) not in made:
@@ -497,10 +497,4 @@ class Reads(Met):
 
     def _reached(self, young: set[int]) -> set[int]:
         """What was read from objects that are older than the trace, and the dicts of these."""
-        return {table for table, x in self._parts.items() if x not in young} | {
-            id(x)
-            for (_, of, _), note in self.notes.items()
-            if self._parts.get(of, of) not in young
-            for _, _, kept in note.rows
-            for x in flat(kept)
-        }
+        return reached(self._parts, self.notes, young)

@@ -21,8 +21,9 @@ from graphc.frontend.step.python.found import Row, in_mapping, in_object, is_mod
 from graphc.frontend.step.python.guards import SIMPLE, same
 from graphc.frontend.step.python.held import Note, Place, Whole, add
 from graphc.frontend.step.python.reads import Reads
+from graphc.frontend.step.python.refilled import items_of
 from graphc.frontend.step.python.stack import MISSING
-from graphc.frontend.step.python.stores import Store, items_of
+from graphc.frontend.step.python.stores import Store
 
 
 def drop(reads: Reads) -> None:

@@ -33,6 +33,7 @@ from graphc.frontend.step.python.found import (
     slots,
 )
 from graphc.frontend.step.python.held import FIXED, Note, Place, forget
+from graphc.frontend.step.python.refilled import items_of, refill
 from graphc.frontend.step.python.stack import MISSING
 from graphc.frontend.step.signature import is_record, rebuilt, record
 from graphc.frontend.table import Table, is_followed
@@ -146,7 +147,7 @@ class Stores:
 
     def _keep(self, c: Any) -> None:
         if id(c) not in self._before:
-            self._before[id(c)] = partial(_refill, c, items_of(c))
+            self._before[id(c)] = partial(refill, c, items_of(c))
 
     # ---- the end -------------------------------------------------------------------------------
 
@@ -456,36 +457,6 @@ def _method(c: Any, *args: Any, name: str, names: Sequence[str]) -> None:
     split = len(args) - len(names)
     with suppress(LookupError, ValueError):  # which the step has caught when it was traced
         getattr(c, name)(*args[:split], **dict(zip(names, args[split:])))
-
-
-def _kind(c: Any) -> Any:
-    """Python's own class of a container: a subclass may need arguments to be made, and forbid what
-    changes it."""
-    kinds = (OrderedDict, dict, deque, list, set, np.ndarray)
-    return next(k for k in kinds if isinstance(c, k))
-
-
-def items_of(c: Any) -> Any:
-    """What is in it, of tables pairs."""
-    kind = _kind(c)
-    if kind is np.ndarray:
-        return c.copy()
-    return list(kind.items(c) if issubclass(kind, dict) else kind.__iter__(c))
-
-
-def _refill(c: Any, kept: Any) -> None:
-    kind = _kind(c)
-    if kind is np.ndarray:
-        c[...] = kept
-        return
-    kind.clear(c)
-    if issubclass(kind, dict):
-        for key, value in kept:
-            kind.__setitem__(c, key, value)
-    elif kind is set:
-        set.update(c, kept)
-    else:
-        kind.extend(c, kept)
 
 
 def arguments(trace: Trace | None) -> dict[int, tuple[Any, ...]]:
