@@ -213,3 +213,9 @@ def test_the_default_dtype_reaches_every_float() -> None:
             T.set_default_dtype(T.float32)
 
     assert dtypes(graphc) == dtypes(torch)
+
+
+def test_a_list_takes_the_sizes_of_a_shape() -> None:
+    sizes = [5]
+    sizes += graphc.ones(2, 3).shape
+    assert sizes == [5, 2, 3]
