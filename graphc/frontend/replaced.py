@@ -93,6 +93,8 @@ class Replacing:
         numbers = [*leaves(rates)]
         if not all(map(_is_line, given)) or REPLACERS[-1].busy():
             return False
+        if not all(map(_fits, given, [call.p.array for call in calls])):
+            return False
         targets = [x for call in calls for x in leaves((call.p, call.slots)) if x is not None]
         kinds = [x if type(x) is bool else type(x) for x in numbers]
         if not self._holds([x.array for x in targets], kinds):
@@ -215,3 +217,8 @@ def _is_line(array: Any) -> bool:
 
 def _owner(array: Any) -> int:
     return id(array if array.base is None else array.base)
+
+
+def _fits(given: Array, array: Any) -> bool:
+    """Whether a gradient is of its parameter's type, which either may have been given anew."""
+    return given.dtype is array.dtype and given.shape == array.shape

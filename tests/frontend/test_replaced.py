@@ -203,3 +203,41 @@ def test_a_rate_too_large_for_the_type_is_infinite(soon: None) -> None:
     o.param_groups[0]["lr"] = 1e300
     o.step()
     assert bool(ps[0].isinf().all())
+
+
+CHANGES: dict[str, Callable[[Any], object]] = {
+    "a double parameter": lambda p: setattr(p, "data", p.data.double()),
+    "a parameter of halves": lambda p: setattr(p, "data", p.data.half()),
+    "a longer parameter": lambda p: setattr(p, "data", graphc.ones(128)),
+    "a double gradient": lambda p: setattr(p.grad, "data", p.grad.data.double()),
+    "a shorter gradient": lambda p: setattr(p.grad, "data", graphc.ones(3)),
+    "a gradient resized": lambda p: p.grad.resize_(3),
+    "a gradient set": lambda p: p.grad.set_(graphc.ones(3)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_types_that_change_between_gradient_and_step(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was bound reads and writes as many numbers as it was made for: it must not then."""
+
+    def outcome() -> Any:
+        p = graphc.nn.Parameter(graphc.ones(64))
+        optimizer = graphc.optim.SGD([p], lr=0.1, momentum=0.5)
+        for k in range(replaced.AFTER + 4):
+            optimizer.zero_grad()
+            (p * p).sum().backward()
+            if k == replaced.AFTER + 2:
+                CHANGES[name](p)
+            try:
+                optimizer.step()
+            except graphc.errors.ShapeMismatch as e:
+                return str(e)
+            if k == replaced.AFTER + 2:
+                p.grad = None
+        return p.dtype, p.detach().tolist()
+
+    found = outcome()
+    monkeypatch.setattr(replaced, "REPLACERS", [])
+    assert found == outcome()
